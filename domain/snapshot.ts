@@ -1,0 +1,125 @@
+import { z } from 'zod'
+import { compactUtc, etcdId, revision, sha256, utcTime } from './values.ts'
+
+/**
+ * The manifest that is written beside a snapshot and is its commit point: no manifest, no backup.
+ * It pins the version ID, so that a delete marker or a later write over the same key hides nothing.
+ */
+export const snapshotManifestSchema = z.object({
+  version: z.literal(1),
+  cluster: z.string(),
+  takenAt: utcTime,
+  /** The object: `daily/snapshot-<UTC>.db`, under the store's prefix. */
+  key: z.string().min(1),
+  versionId: z.string().min(1),
+  /** Of the whole stored file, etcd's own SHA-256 trailer included. */
+  sha256,
+  sizeBytes: z.number().int().positive(),
+  source: z.object({ node: z.string(), memberId: etcdId }),
+  etcd: z.object({
+    version: z.string(),
+    clusterId: etcdId,
+    members: z.array(z.object({ id: etcdId, name: z.string(), peerUrls: z.array(z.string()) })),
+  }),
+  /** As `etcdutl snapshot status` says; `hash` is its CRC over the keys. */
+  revision,
+  totalKeys: z.number().int().nonnegative(),
+  hash: z.string(),
+  /** Read from the source at the snapshot's revision; `skipped` says why when it could not be. */
+  inventory: z.union([
+    z.object({
+      keys: z.number().int().nonnegative(),
+      leased: z.number().int().nonnegative(),
+      /** SHA-256 over every key, its value, version, revisions and lease, in key order. */
+      content: sha256,
+      kinds: z.record(z.string(), z.number().int().nonnegative()),
+    }),
+    z.object({ skipped: z.string() }),
+  ]),
+  /** Without these files a snapshot is ciphertext and dead tokens; null when the node has none. */
+  keyFingerprints: z.object({ saPub: sha256.nullable(), encryptionConfig: sha256.nullable() }),
+})
+
+export type SnapshotManifest = z.infer<typeof snapshotManifestSchema>
+export type Inventory = SnapshotManifest['inventory']
+
+/** A file on a node that has been saved and looked at, and that nobody can restore from yet. */
+export interface SavedSnapshot {
+  readonly node: string
+  readonly path: string
+  readonly takenAt: string
+  readonly sha256: SnapshotManifest['sha256']
+  readonly sizeBytes: number
+  readonly revision: SnapshotManifest['revision']
+  readonly totalKeys: number
+  readonly hash: string
+}
+
+const provedSnapshotSchema = snapshotManifestSchema.brand<'ProvedSnapshot'>()
+/** A manifest whose object the store has confirmed: version, size and checksum. Only `prove` makes one. */
+export type ProvedSnapshot = z.infer<typeof provedSnapshotSchema>
+
+/** What the store answers about one version of an object. */
+export interface StoredObject {
+  readonly key: string
+  readonly versionId: string
+  readonly sizeBytes: number
+  readonly sha256: SnapshotManifest['sha256'] | null
+}
+
+/** The manifest as a proved snapshot, or the reason why it isn't one. */
+export function prove(
+  manifest: SnapshotManifest,
+  stored: StoredObject | null,
+): { proved: ProvedSnapshot } | { refused: string } {
+  if (stored === null)
+    return { refused: `version ${manifest.versionId} of ${manifest.key} is gone from the store` }
+  if (stored.sizeBytes !== manifest.sizeBytes) {
+    return { refused: `the store holds ${stored.sizeBytes} bytes, the manifest says ${manifest.sizeBytes}` }
+  }
+  if (stored.sha256 !== null && stored.sha256 !== manifest.sha256) {
+    return { refused: `the store's SHA-256 ${stored.sha256.slice(0, 12)}… isn't the manifest's` }
+  }
+  return { proved: provedSnapshotSchema.parse(manifest) }
+}
+
+export function snapshotKey(prefix: string, area: 'daily' | 'quarantine', takenAt: Date): string {
+  return `${prefix}${area}/snapshot-${compactUtc(takenAt)}.db`
+}
+
+/** When the snapshot was taken whose object, manifest or attestation has this key; null when the key says no time. */
+export function takenAtOf(key: string): string | null {
+  const [, ...parts] = /\/snapshot-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\./.exec(key) ?? []
+  if (parts.length === 0) return null
+  return `${parts.slice(0, 3).join('-')}T${parts.slice(3).join(':')}Z`
+}
+
+export function manifestKeyOf(snapshotKeyName: string): string {
+  return snapshotKeyName.replace(/\.db$/, '.json')
+}
+
+/**
+ * Written when a restored cluster is opened, or rolled back: from then on the cluster has another ID, and the next backup
+ * would look like a stranger's without this record.
+ */
+export const lineageSchema = z.object({
+  version: z.literal(1),
+  cluster: z.string(),
+  recovery: z.string(),
+  openedAt: utcTime,
+  /** Missing in a roll-back, which puts back what was there. */
+  restoredFrom: z.object({ key: z.string(), versionId: z.string(), sha256 }).optional(),
+  /** The restore that was taken back; missing in a restore. */
+  rolledBack: z.string().optional(),
+  previousClusterId: etcdId,
+  clusterId: etcdId,
+})
+export type Lineage = z.infer<typeof lineageSchema>
+
+export interface Catalogue {
+  /** Newest first. */
+  readonly proved: readonly ProvedSnapshot[]
+  readonly lineages: readonly Lineage[]
+  /** Objects that look like ours and can't be used, each with its reason. */
+  readonly refused: readonly { readonly key: string; readonly reason: string }[]
+}
