@@ -1,0 +1,127 @@
+import { RequorumError } from '../domain/failures.ts'
+import { localCopiesToPrune } from '../domain/retention.ts'
+import {
+  manifestKeyOf,
+  prove,
+  type Inventory,
+  type ProvedSnapshot,
+  type SavedSnapshot,
+  type SnapshotManifest,
+  type StoredObject,
+} from '../domain/snapshot.ts'
+import { sha256, type Revision, type Sha256 } from '../domain/values.ts'
+import { readSnapshotFile, saveSnapshot, takeInventory } from '../systems/etcd/snapshot-file.ts'
+import type { ControlPlaneNode } from '../systems/node/control-plane-node.ts'
+import { nodeAt, type NodeRef, type Systems } from './systems.ts'
+import { watched } from './watched.ts'
+
+export interface SaveRequest extends NodeRef {
+  /** Names the unit on the node: a retry with the same name attaches to the save that runs. */
+  readonly step: string
+  readonly path: string
+  readonly takenAt: string
+}
+
+export function createBackupActivities(systems: Systems) {
+  return {
+    async saveSnapshot(request: SaveRequest): Promise<SavedSnapshot> {
+      const at = await nodeAt(systems, request)
+      const facts = await watched((watching) => saveSnapshot(at, request.step, request.path, watching))
+      return { node: request.node, path: request.path, takenAt: request.takenAt, ...facts }
+    },
+
+    /** What the running cluster holds at a revision; `skipped` with the reason when it can't be told. */
+    async takeInventory(ref: NodeRef, revision: Revision): Promise<Inventory> {
+      const at = await nodeAt(systems, ref)
+      return watched(({ signal }) => takeInventory(at, revision, signal))
+    },
+
+    /** SHA-256 of what a snapshot is useless without; null where the node has none. Only the digests leave it. */
+    async keyFingerprints(ref: NodeRef): Promise<SnapshotManifest['keyFingerprints']> {
+      const at = await nodeAt(systems, ref)
+      const fingerprint = async (path: string): Promise<Sha256 | null> => {
+        const result = await at.shell.run(at.node, ['sha256sum', '--', path])
+        const read = sha256.safeParse(result.stdout.slice(0, 64))
+        return result.code === 0 && read.success ? read.data : null
+      }
+      return watched(async () => ({
+        saPub: await fingerprint('/etc/kubernetes/pki/sa.pub'),
+        encryptionConfig: await fingerprint('/etc/kubernetes/enc/encryption-config.yaml'),
+      }))
+    },
+
+    /** Relays a saved snapshot into the store, streaming: the worker's memory doesn't grow with its size. */
+    async storeSnapshot(saved: SavedSnapshot & { cluster: string }, key: string): Promise<StoredObject> {
+      const at = await nodeAt(systems, { cluster: saved.cluster, node: saved.node })
+      return watched(({ signal }) =>
+        systems.storeFor(at.config).put(
+          {
+            key,
+            sizeBytes: saved.sizeBytes,
+            sha256: saved.sha256,
+            open: () => readSnapshotFile(at, saved.path, signal),
+          },
+          { signal },
+        ),
+      )
+    },
+
+    /**
+     * Reads back what the store says and then writes the manifest: the commit point of a backup.
+     * @throws RequorumError `store-mismatch`
+     */
+    async commitSnapshot(manifest: SnapshotManifest): Promise<ProvedSnapshot> {
+      const store = systems.storeFor(await systems.loadCluster(manifest.cluster))
+      const stored = await watched(() => store.head(manifest.key, manifest.versionId))
+      // Without the store's own checksum nothing was read back but a size.
+      const verdict =
+        stored?.sha256 === null
+          ? { refused: 'the store does not say its SHA-256 (may the worker not decrypt?)' }
+          : prove(manifest, stored)
+      if ('refused' in verdict) {
+        throw new RequorumError('store-mismatch', {
+          what: `${manifest.key} can't be proved: ${verdict.refused}.`,
+          todo: 'The next backup stores a new object. Look at the store if this happens again.',
+        })
+      }
+      const text = `${JSON.stringify(manifest, null, 2)}\n`
+      await watched(({ signal }) => store.putText(manifestKeyOf(manifest.key), text, { signal }))
+      return verdict.proved
+    },
+
+    /** Leaves the reason beside a quarantined snapshot. Deliberately not a manifest: it can't be restored from. */
+    async noteQuarantine(
+      cluster: string,
+      key: string,
+      reasons: readonly string[],
+      local: Pick<SavedSnapshot, 'node' | 'path'>,
+    ): Promise<void> {
+      const at = await nodeAt(systems, { cluster, node: local.node })
+      const text = `${JSON.stringify({ key, reasons }, null, 2)}\n`
+      await watched(async ({ signal }) => {
+        await systems.storeFor(at.config).putText(key.replace(/\.db$/, '.reasons.json'), text, { signal })
+        // The store has it now; on the node it would only fill the disk of etcd.
+        await at.shell.run(at.node, ['rm', '-f', '--', local.path])
+      })
+    },
+
+    /** Removes local copies beyond the newest few, never one that the store doesn't hold as proved. */
+    async pruneLocal(ref: NodeRef, proved: readonly string[]): Promise<string[]> {
+      const at = await nodeAt(systems, ref)
+      return watched(() => prune(at, proved))
+    },
+  }
+
+  async function prune(at: ControlPlaneNode, proved: readonly string[]): Promise<string[]> {
+    const { directory, keepLocal } = at.config.backup
+    const files = ['find', directory, '-maxdepth', '1', '-type', 'f']
+    const listed = await at.shell.run(at.node, [...files, '-printf', '%f\\n'])
+    const stored = proved.map((key) => ({ key }))
+    const unneeded = localCopiesToPrune(listed.stdout.split('\n'), stored, keepLocal)
+    // What restores staged and nobody needs any more goes after a week.
+    await at.shell.run(at.node, [...files, '-name', 'staged-*', '-mtime', '+7', '-delete'])
+    if (unneeded.length > 0)
+      await at.shell.run(at.node, ['rm', '-f', '--', ...unneeded.map((file) => `${directory}/${file}`)])
+    return unneeded
+  }
+}

@@ -1,0 +1,32 @@
+import { readFreshness } from '../systems/object-store/attestations.ts'
+import { readCatalogue } from '../systems/object-store/catalogue.ts'
+import type { SeenStore } from '../domain/freshness.ts'
+import type { Catalogue, Lineage } from '../domain/snapshot.ts'
+import type { Systems } from './systems.ts'
+import { watched } from './watched.ts'
+
+export function createCatalogueActivities(systems: Systems) {
+  return {
+    /** The proved snapshots, newest first, from the store alone. */
+    async readCatalogue(cluster: string): Promise<Catalogue> {
+      const config = await systems.loadCluster(cluster)
+      return watched(() =>
+        readCatalogue(systems.storeFor(config), config.cluster, config.store.prefix, systems.now()),
+      )
+    },
+
+    /** What the store says about freshness: the newest proved snapshot, and the rehearsals, newest first. */
+    async seeFreshness(cluster: string): Promise<Exclude<SeenStore, { silent: string }>> {
+      const config = await systems.loadCluster(cluster)
+      return watched(() => readFreshness(systems.storeFor(config), config, systems.now()))
+    },
+
+    /** From here on the cluster has another ID; without this record its next backup would look like a stranger's. */
+    async recordLineage(lineage: Lineage): Promise<void> {
+      const config = await systems.loadCluster(lineage.cluster)
+      const key = `${config.store.prefix}restores/${lineage.recovery}.json`
+      const text = `${JSON.stringify(lineage, null, 2)}\n`
+      await watched(({ signal }) => systems.storeFor(config).putText(key, text, { signal }))
+    },
+  }
+}

@@ -1,0 +1,29 @@
+import type { Logger } from '@temporalio/common'
+import type { Alarm } from '../../domain/freshness.ts'
+
+/**
+ * Where alarms go. An alarm is told apart by its key alone: raised twice it is one, and cleared it is over. A ticket
+ * system is one more of these.
+ */
+export interface Alarms {
+  /** @param again - it has been open since an earlier look */
+  raise(alarm: Alarm, again: boolean): Promise<void>
+  clear(key: string, cluster: string): Promise<void>
+}
+
+/** The worker's log. */
+export function createAlarms({ logger }: { readonly logger: Logger }): Alarms {
+  const said = ({ findings }: Alarm): string =>
+    findings.map(({ evidence, todo }) => `${evidence}. ${todo}`).join('; ')
+  return {
+    async raise(alarm, again) {
+      if (again) logger.warn(`alarm ${alarm.key} is open since ${alarm.since}: ${said(alarm)}`)
+      else logger.error(`ALARM ${alarm.key}: ${said(alarm)}`)
+      await Promise.resolve()
+    },
+    async clear(key) {
+      logger.info(`alarm ${key} is over`)
+      await Promise.resolve()
+    },
+  }
+}
