@@ -1,0 +1,187 @@
+import { isCancellation, workflowInfo } from '@temporalio/workflow'
+import type { ClusterConfig } from '../domain/cluster-config.ts'
+import { RequorumError } from '../domain/failures.ts'
+import type { BackupRequest } from '../domain/messages.ts'
+import { reasonsAgainst } from '../domain/plausibility.ts'
+import { humanBytes } from '../domain/progress.ts'
+import { snapshotKey, type SavedSnapshot, type SnapshotManifest } from '../domain/snapshot.ts'
+import {
+  chooseSource,
+  reasonsAgainstSources,
+  unreachedNodes,
+  type MemberStatus,
+  type NodeSurvey,
+} from '../domain/survey.ts'
+import { compactUtc } from '../domain/values.ts'
+import type { BackupVerdict } from '../domain/verdict.ts'
+import { whyOf } from './steps/failure.ts'
+import { look, save, transfer } from './steps/hands.ts'
+import { clusterOf } from './steps/request.ts'
+import { Run } from './steps/run.ts'
+import { refuseDuringRecovery, surveyWhatAnswers } from './steps/survey.ts'
+
+const MIB = 1_048_576
+
+/**
+ * Saves a snapshot, checks it, stores it and proves it. Without a manifest beside it there is no backup: a
+ * run that dies anywhere before that leaves the catalogue as it was.
+ */
+export async function backup(request: BackupRequest): Promise<BackupVerdict> {
+  const run = new Run('backup', clusterOf(request))
+  return run.through(async () => {
+    const config = await run.step('Read the cluster file', () => look.loadCluster(run.cluster))
+    const found = await surveyWhatAnswers(run, config)
+    refuseDuringRecovery(config, found, request.onBehalfOf)
+
+    const { saved, member } = await saveFromBestSource(run, config, found)
+    const ref = { cluster: config.cluster, node: saved.node }
+    const inventory = await run.step(
+      'Count what it holds',
+      () => transfer.takeInventory(ref, saved.revision),
+      (counted) =>
+        'skipped' in counted
+          ? counted.skipped
+          : `${counted.keys} keys of ${Object.keys(counted.kinds).length} kinds`,
+    )
+    const keyFingerprints = await look.keyFingerprints(ref)
+
+    const catalogue = await run.step(
+      'Hold it against the catalogue',
+      () => transfer.readCatalogue(config.cluster),
+      ({ proved }) => `${proved.length} proved snapshots`,
+    )
+    const against = reasonsAgainst({ ...saved, inventory }, member.clusterId, catalogue, config.plausibility)
+    if (against.length > 0) return quarantine(run, config, saved, against)
+
+    const key = snapshotKey(config.store.prefix, 'daily', new Date(saved.takenAt))
+    const stored = await run.step(
+      'Store it',
+      () => transfer.storeSnapshot({ ...saved, cluster: config.cluster }, key),
+      (object) => `${key}, version ${object.versionId}`,
+    )
+    const manifest: SnapshotManifest = {
+      version: 1,
+      cluster: config.cluster,
+      takenAt: saved.takenAt,
+      key,
+      versionId: stored.versionId,
+      sha256: saved.sha256,
+      sizeBytes: saved.sizeBytes,
+      source: { node: saved.node, memberId: member.memberId },
+      etcd: {
+        version: member.version,
+        clusterId: member.clusterId,
+        members: member.members.map(({ id, name, peerUrls }) => ({ id, name, peerUrls: [...peerUrls] })),
+      },
+      revision: saved.revision,
+      totalKeys: saved.totalKeys,
+      hash: saved.hash,
+      inventory,
+      keyFingerprints,
+    }
+    const proved = await run.step(
+      'Prove it and commit',
+      () => transfer.commitSnapshot(manifest),
+      () => 'the store holds what was saved',
+    )
+    const pruned = await run.step(
+      'Prune local copies',
+      () => look.pruneLocal(ref, [proved.key, ...catalogue.proved.map((snapshot) => snapshot.key)]),
+      (gone) => (gone.length === 0 ? 'none to prune' : gone.join(', ')),
+    )
+    return {
+      outcome: 'proved',
+      cluster: config.cluster,
+      key,
+      versionId: stored.versionId,
+      revision: saved.revision,
+      sizeBytes: saved.sizeBytes,
+      totalKeys: saved.totalKeys,
+      source: saved.node,
+      pruned,
+      warnings: [
+        ...unreachedNodes(found).map((node) => `${node.node} could not be reached: ${node.reason}`),
+        ...('skipped' in inventory ? [`no inventory: ${inventory.skipped}`] : []),
+      ],
+    }
+  })
+}
+
+/** From the best source; when that one fails, from the next. */
+async function saveFromBestSource(
+  run: Run,
+  config: ClusterConfig,
+  found: readonly NodeSurvey[],
+): Promise<{ saved: SavedSnapshot; member: MemberStatus }> {
+  const failed: string[] = []
+  const reasons = reasonsAgainstSources(found)
+  for (;;) {
+    const source = chooseSource(found, failed)
+    if (source === null || !source.member.answers) {
+      throw new RequorumError('no-source', {
+        what: `No member of ${config.cluster} could give a snapshot.`,
+        why: reasons.join('; '),
+        todo: `See what is wrong: requorum plan restore ${config.cluster}. If quorum is lost: requorum restore ${config.cluster}`,
+      })
+    }
+    const { node, member } = { node: source.node, member: source.member }
+    try {
+      const saved = await run.step(
+        `Save a snapshot on ${node}`,
+        () => {
+          refuseWithoutRoom(node, source.snapshotRoomBytes, member.dbSizeBytes)
+          const takenAt = new Date().toISOString()
+          return save.saveSnapshot({
+            cluster: config.cluster,
+            node,
+            // The end of the ID: its beginning is the time and the same for all runs of a minute (UUIDv7).
+            step: `backup-${workflowInfo().originalExecutionRunId.slice(-12)}.save`,
+            path: `${config.backup.directory}/snapshot-${compactUtc(new Date())}.db`,
+            takenAt,
+          })
+        },
+        (file) => `revision ${file.revision}, ${file.totalKeys} keys, ${humanBytes(file.sizeBytes)}`,
+      )
+      return { saved, member }
+    } catch (error) {
+      if (isCancellation(error)) throw error
+      failed.push(node)
+      reasons.push(`${node}: ${whyOf(error)}`)
+    }
+  }
+}
+
+function refuseWithoutRoom(node: string, roomBytes: number, databaseBytes: number): void {
+  // etcd itself mostly lives on the same disk and must not meet its end: room for it to grow as much again.
+  const needed = 2 * databaseBytes + 64 * MIB
+  if (roomBytes >= needed) return
+  throw new RequorumError('no-space', {
+    what: `${node} has ${humanBytes(roomBytes)} free for a snapshot of up to ${humanBytes(databaseBytes)}.`,
+    todo: `Make ${humanBytes(needed)} free where the snapshots are kept.`,
+  })
+}
+
+/** An implausible snapshot is kept for study, raises the alarm by failing the run, and replaces nothing. */
+async function quarantine(
+  run: Run,
+  config: ClusterConfig,
+  saved: SavedSnapshot,
+  reasons: readonly string[],
+): Promise<never> {
+  const key = snapshotKey(config.store.prefix, 'quarantine', new Date(saved.takenAt))
+  await run.step(
+    'Put it into quarantine',
+    async () => {
+      await transfer.storeSnapshot({ ...saved, cluster: config.cluster }, key)
+      await transfer.noteQuarantine(config.cluster, key, reasons, saved)
+    },
+    () => reasons.join('; '),
+  )
+  throw new RequorumError('snapshot-implausible', {
+    what: `The snapshot from ${saved.node} isn't plausible. It is kept as ${key} and replaces nothing.`,
+    why: reasons.join('; '),
+    todo:
+      'Find out whether this is the right cluster and whether its data is whole, before the good snapshots grow old. ' +
+      'If it is, say so in the cluster file under plausibility (leastKeys, leastSize, acceptClusterId).',
+  })
+}
