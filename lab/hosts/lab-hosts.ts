@@ -1,0 +1,159 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { errorCode } from './commands.ts'
+
+/** The three control-plane hosts of every lab, in the order in which they form their cluster. */
+export const HOST_NAMES = ['cp-01', 'cp-02', 'cp-03'] as const
+
+/**
+ * What the hosts of a lab are. `etcd`: a real etcd with a stand-in for the kubelet, up in seconds. `kubeadm`: a
+ * whole control plane by kubeadm itself, with kubelet, containerd and three API servers.
+ */
+export const LAB_PROFILES = ['etcd', 'kubeadm'] as const
+export type LabProfile = (typeof LAB_PROFILES)[number]
+
+/** The unprivileged user of a lab host; it may use sudo without a password. */
+export const LAB_USER = 'requorum'
+
+const labHost = z.strictObject({
+  /** Node name and host name. */
+  name: z.string(),
+  /** IPv4 address on the lab's bridge. */
+  address: z.string(),
+  sshPort: z.literal(22),
+  /** Who logs in by key: root on the first host, elsewhere a user who needs sudo. */
+  sshUser: z.string(),
+})
+
+const labHosts = z.strictObject({
+  format: z.literal(1),
+  name: z.string(),
+  profile: z.enum(LAB_PROFILES).default('etcd'),
+  /** Everything that the hosts keep lies below this directory. */
+  dir: z.string(),
+  /** IPv4 network of the lab, a /24, such as `10.71.3.0/24`. */
+  subnet: z.string(),
+  /** The machine's own address on the bridge: where hosts reach what runs beside them. */
+  machineAddress: z.string(),
+  bridge: z.string(),
+  hosts: z.array(labHost),
+  baseRoot: z.string(),
+  /** A second read-only layer on top of the base root, with the profile's programs. */
+  layer: z.string().optional(),
+  /** Directory of etcd, etcdctl and etcdutl that were copied into each host. */
+  binDir: z.string(),
+  etcdVersion: z.string(),
+  /** Size of the filesystem at each host's /var/lib, in bytes. */
+  diskBytes: z.number(),
+  /** `ext4`: an image on the machine's disk; `tmpfs`: memory, where loop devices can't be had. */
+  diskKind: z.enum(['ext4', 'tmpfs']),
+  createdAt: z.string(),
+  /** False from the first thing made until the last: a bring-up that was killed is begun anew. */
+  ready: z.boolean().default(true),
+})
+
+/** One host of a lab. */
+export type LabHost = z.infer<typeof labHost>
+
+/** A lab's hosts, as recorded in `<dir>/hosts.json`. */
+export type LabHosts = z.infer<typeof labHosts>
+
+/** Where things of one host lie on the machine. */
+export interface HostPaths {
+  readonly home: string
+  /** The host's root as it sees it itself: the base root with its own layer on top. */
+  readonly root: string
+  readonly upper: string
+  readonly work: string
+  readonly diskImage: string
+  /** The filesystem that the host has at /var/lib. */
+  readonly varLib: string
+  readonly consoleLog: string
+  readonly supervisor: string
+}
+
+export function hostPaths(lab: Pick<LabHosts, 'dir'>, hostName: string): HostPaths {
+  const home = join(lab.dir, 'hosts', hostName)
+  return {
+    home,
+    root: join(home, 'root'),
+    upper: join(home, 'upper'),
+    work: join(home, 'work'),
+    diskImage: join(home, 'var-lib.ext4'),
+    varLib: join(home, 'var-lib'),
+    consoleLog: join(home, 'console.log'),
+    supervisor: join(home, 'supervisor.json'),
+  }
+}
+
+/** Where the lab keeps what its clients need: private key, known hosts, etcd client certificate. */
+export function labPaths(lab: Pick<LabHosts, 'dir'>): {
+  readonly state: string
+  readonly knownHosts: string
+  readonly sshDir: string
+  readonly sshKey: string
+  readonly pki: string
+} {
+  return {
+    state: join(lab.dir, 'hosts.json'),
+    knownHosts: join(lab.dir, 'known_hosts'),
+    sshDir: join(lab.dir, 'ssh'),
+    sshKey: join(lab.dir, 'ssh', 'id_ed25519'),
+    pki: join(lab.dir, 'pki'),
+  }
+}
+
+/** The host of this name. @throws Error when the lab has none. */
+export function findHost(lab: Pick<LabHosts, 'name' | 'hosts'>, hostName: string): LabHost {
+  const host = lab.hosts.find((candidate) => candidate.name === hostName)
+  if (host === undefined) {
+    throw new Error(
+      `Lab "${lab.name}" has no host "${hostName}". Its hosts are ${lab.hosts.map((each) => each.name).join(', ')}.`,
+    )
+  }
+  return host
+}
+
+/** Refuses names that would not fit where the lab uses them: files, links, host names. */
+export function checkLabName(name: string): void {
+  if (/^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$/.test(name)) return
+  throw new Error(
+    `"${name}" can't be a lab's name: up to 20 lower-case letters, digits and hyphens, beginning with a letter.`,
+  )
+}
+
+/**
+ * Six hex digits for names that the kernel limits to 15 characters (IFNAMSIZ). Two labs of one name
+ * in two directories get different ones.
+ */
+export function labTag(lab: Pick<LabHosts, 'name' | 'dir'>): string {
+  return createHash('sha256').update(`${lab.name}\n${lab.dir}`).digest('hex').slice(0, 6)
+}
+
+/** Reads a lab's description; undefined when there is none in this directory. */
+export async function readLab(dir: string): Promise<LabHosts | undefined> {
+  const text = await readFile(labPaths({ dir }).state, 'utf8').catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return undefined
+    throw error
+  })
+  if (text === undefined) return undefined
+  const parsed = labHosts.safeParse(JSON.parse(text))
+  if (parsed.success) return parsed.data
+  throw new Error(
+    `${labPaths({ dir }).state} is not a lab description of this version: ${parsed.error.message}. ` +
+      'Take the lab down with the version that made it, or delete its directory after you looked at it.',
+  )
+}
+
+export async function writeLab(lab: LabHosts): Promise<void> {
+  await mkdir(lab.dir, { recursive: true, mode: 0o700 })
+  const { state } = labPaths(lab)
+  await writeFile(`${state}.new`, `${JSON.stringify(lab, null, 2)}\n`, { mode: 0o600 })
+  await rename(`${state}.new`, state)
+}
+
+export async function forgetLab(lab: Pick<LabHosts, 'dir'>): Promise<void> {
+  await rm(labPaths(lab).state, { force: true })
+}

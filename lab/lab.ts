@@ -1,0 +1,224 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { markCommand } from '../domain/drill-plan.ts'
+import { DRILL_MARK } from '../domain/node-paths.ts'
+import { bringUpHosts } from './hosts/bring-up.ts'
+import { atConsole } from './hosts/console.ts'
+import { destroyQuorum, type Destruction } from './hosts/destroy-quorum.ts'
+import { FAULTS, findFault } from './hosts/faults.ts'
+import { readLab, type LabHosts, type LabProfile } from './hosts/lab-hosts.ts'
+import { shellInto } from './hosts/secure-shell.ts'
+import { hostStatus, takeDownHosts, type HostStatus } from './hosts/take-down.ts'
+import { ensureBaseRoot } from './parts/base-root.ts'
+import { ensureEtcd } from './parts/etcd.ts'
+import { kubernetesParts } from './parts/kubernetes.ts'
+import { cacheDir, readLock } from './parts/parts.mjs'
+import { findEngine, startEngine, stopEngine, type Engine } from './services/engine.ts'
+import { findStore, startStore, stopStore, type Store } from './services/store.ts'
+import { findWorker, startWorker, stopWorker } from './services/worker.ts'
+import type { Say } from './services/service.ts'
+
+export { FAULTS } from './hosts/faults.ts'
+
+const REPOSITORY = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** A lab that is up: three hosts with etcd, an engine with a worker, a store with its KMS. */
+export interface Lab {
+  readonly name: string
+  /** Everything of the lab lies below it; it is Requorum's home too. */
+  readonly dir: string
+  readonly hosts: LabHosts
+  readonly store: Store
+  readonly engine: Engine
+}
+
+export interface LabRequest {
+  /** The lab's name and its cluster's; `lab` by default. */
+  readonly name?: string
+  /** `<repository>/.lab/<name>` by default. */
+  readonly dir?: string
+  /** What the hosts are; `etcd` by default. */
+  readonly profile?: LabProfile
+  readonly say: Say
+  /** Changes to the cluster file, field by field, for tests. */
+  readonly cluster?: Readonly<Record<string, unknown>>
+  /** Sizes the hosts' disks, in bytes. */
+  readonly diskBytes?: number
+}
+
+export function labDir(name = 'lab'): string {
+  return join(REPOSITORY, '.lab', name)
+}
+
+/** Brings a lab up, or finds what of it runs and completes it. A failed start takes away what it made. */
+export async function labUp(request: LabRequest): Promise<Lab> {
+  const name = request.name ?? 'lab'
+  const dir = resolve(request.dir ?? labDir(name))
+  const { say } = request
+  const fresh = (await readLab(dir)) === undefined
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  try {
+    const { etcd } = readLock()
+    const binDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
+    const profile = request.profile ?? 'etcd'
+    const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
+    const layer = profile === 'kubeadm' ? { layer: kubernetesParts().layer } : {}
+    const [hosts, store, engine] = await allOrNothing([
+      bringUpHosts({
+        name,
+        profile,
+        dir,
+        baseRoot,
+        ...layer,
+        binDir,
+        say,
+        ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
+      }),
+      startStore({ dir: join(dir, 'store'), say }),
+      startEngine({ dir: join(dir, 'engine'), say }),
+    ])
+    const lab: Lab = { name, dir, hosts, store, engine }
+    await writeClusterFile(lab, request.cluster ?? {})
+    await markForDrills(lab)
+    if (dir === labDir(name)) await writeFile(join(dirname(dir), 'home'), `${dir}\n`)
+    await startWorker(dir, say)
+    return lab
+  } catch (error) {
+    if (fresh) {
+      // Why it did not come up is what people have to hear; what could not be cleaned up comes on top of it.
+      await labDown({ name, dir, say }).catch((failure: unknown) => {
+        say(`Cleaning up failed too: ${failure instanceof Error ? failure.message : String(failure)}`)
+      })
+    }
+    throw error
+  }
+}
+
+/** As Promise.all, and nothing is still at work when it throws: what is cleaned up then stays clean. */
+async function allOrNothing<Parts extends readonly unknown[]>(parts: {
+  [Index in keyof Parts]: Promise<Parts[Index]>
+}): Promise<Parts> {
+  await Promise.allSettled(parts)
+  return Promise.all(parts)
+}
+
+/** The lab of a directory as it runs, or undefined when any part of it doesn't. */
+export async function findLab(name = 'lab', dir = labDir(name)): Promise<Lab | undefined> {
+  const [hosts, store, engine] = await Promise.all([
+    readLab(dir),
+    findStore(join(dir, 'store')),
+    findEngine(join(dir, 'engine')),
+  ])
+  return hosts === undefined || store === undefined || engine === undefined
+    ? undefined
+    : { name, dir, hosts, store, engine }
+}
+
+/** Takes a lab down, whatever of it is left, and leaves nothing behind. */
+export async function labDown(request: Pick<LabRequest, 'name' | 'dir' | 'say'>): Promise<void> {
+  const name = request.name ?? 'lab'
+  const dir = resolve(request.dir ?? labDir(name))
+  const hosts = await readLab(dir)
+  await stopWorker(dir)
+  await allOrNothing([
+    stopEngine(join(dir, 'engine')),
+    stopStore(join(dir, 'store')),
+    hosts === undefined ? Promise.resolve() : takeDownHosts(hosts, { say: request.say }),
+  ])
+  const pointer = join(dirname(dir), 'home')
+  if (existsSync(pointer) && (await readFile(pointer, 'utf8')).trim() === dir) await rm(pointer)
+  await rm(dir, { recursive: true, force: true })
+}
+
+export interface LabStatus {
+  readonly name: string
+  readonly dir: string
+  readonly hosts: readonly HostStatus[]
+  readonly engine: string | null
+  readonly ui: string | null
+  readonly store: string | null
+  readonly worker: number | null
+}
+
+export async function labStatus(name = 'lab', dir = labDir(name)): Promise<LabStatus | undefined> {
+  const hosts = await readLab(dir)
+  if (hosts === undefined) return undefined
+  const [engine, store] = await Promise.all([findEngine(join(dir, 'engine')), findStore(join(dir, 'store'))])
+  return {
+    name,
+    dir,
+    hosts: await hostStatus(hosts),
+    engine: engine?.address ?? null,
+    ui: engine?.uiUrl ?? null,
+    store: store?.endpoint ?? null,
+    worker: (await findWorker(dir)) ?? null,
+  }
+}
+
+/** An interactive root shell on a host. Resolves to its exit code. */
+export async function labShell(host: string, name = 'lab'): Promise<number> {
+  return shellInto(await hostsOf(name), host)
+}
+
+/** Breaks something on purpose. `destroy-quorum` needs no host. */
+export async function labBreak(
+  fault: string,
+  host: string | undefined,
+  name = 'lab',
+): Promise<Destruction | undefined> {
+  const hosts = await hostsOf(name)
+  if (fault === 'destroy-quorum') return destroyQuorum(hosts)
+  const found = findFault(fault)
+  const target = host ?? hosts.hosts[0]?.name ?? ''
+  const available = await found.available(hosts)
+  if (!available.available) throw new Error(`The fault "${fault}" can't be injected here: ${available.why}.`)
+  await found.inject(hosts, target)
+  return undefined
+}
+
+export function faultNames(): string[] {
+  return ['destroy-quorum', ...FAULTS.map((fault) => fault.name)]
+}
+
+async function hostsOf(name: string): Promise<LabHosts> {
+  const hosts = await readLab(labDir(name))
+  if (hosts !== undefined) return hosts
+  throw new Error(`There is no lab "${name}". Bring it up: requorum lab up`)
+}
+
+/** As a person marks nodes that nobody needs; its cluster file says the same. */
+async function markForDrills({ name, hosts }: Lab): Promise<void> {
+  const mark = `grep -qsxF ${name} ${DRILL_MARK} || { ${markCommand(name)}; }`
+  await Promise.all(hosts.hosts.map((host) => atConsole(hosts, host.name, mark)))
+}
+
+/** The lab's cluster as an operator would describe it. Written anew at each start, since ports can change. */
+async function writeClusterFile(lab: Lab, changes: Readonly<Record<string, unknown>>): Promise<void> {
+  const { hosts, store } = lab
+  const text = stringify({
+    cluster: lab.name,
+    nodes: hosts.hosts.map((host) => ({ name: host.name, address: host.address, user: host.sshUser })),
+    ssh: { knownHosts: 'known_hosts', identityFile: 'ssh/id_ed25519' },
+    etcd: { etcdctl: '/usr/local/bin/etcdctl', etcdutl: '/usr/local/bin/etcdutl' },
+    store: {
+      bucket: store.bucket,
+      endpoint: store.endpoint,
+      region: store.region,
+      kmsKeyId: store.kmsKeyId,
+      pathStyle: true,
+      credentialsFile: relative(lab.dir, store.credentialsFile),
+      profile: store.profile,
+    },
+    drill: { allowed: true },
+    rehearsal: { tools: hosts.binDir },
+    ...changes,
+  })
+  await mkdir(join(lab.dir, 'clusters'), { recursive: true })
+  await writeFile(
+    join(lab.dir, 'clusters', `${lab.name}.yaml`),
+    `# Written by the lab at each start.\n${text}`,
+  )
+}

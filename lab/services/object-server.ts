@@ -1,0 +1,132 @@
+import { mkdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { partPath } from '../parts/parts.mjs'
+import type { Kms } from './kms.ts'
+import { readSecretFile, writeSecretFile } from './secret-file.ts'
+import type { ServiceSpec } from './service.ts'
+
+export interface AccessKey {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
+
+export interface ObjectServerRequest {
+  readonly dir: string
+  /** The one address of the S3 port, loopback or the lab's bridge; all other ports are on loopback. */
+  readonly listenOn: string
+  readonly bucket: string
+  /** What goes into its config; undefined when it is only to be found or stopped. */
+  readonly access?: { readonly admin: AccessKey; readonly requorum: AccessKey; readonly kms: Kms }
+}
+
+/** Names of the ports in the order of `ServiceSpec.command`; the first is S3's own. */
+const PORTS = ['s3', 's3Grpc', 'master', 'masterGrpc', 'volume', 'volumeGrpc', 'filer', 'filerGrpc'] as const
+
+/**
+ * SeaweedFS 4.48 as one process: master, volume server, filer and S3 gateway. Access keys and the
+ * KMS token are in its 0600 config file, which it reads at its start. It keeps no data key cached,
+ * so that a denied KMS is felt by the next request and not an hour later.
+ */
+export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
+  const { dir, listenOn, access } = request
+  const config = join(dir, 's3-config.json')
+  return {
+    name: 'objects',
+    dir,
+    portCount: PORTS.length,
+    listenOn,
+    prepare: async () => {
+      mkdirSync(join(dir, 'data'), { recursive: true, mode: 0o700 })
+      if (access !== undefined) await writeSecretFile(config, configText(request.bucket, access))
+    },
+    command: (ports) => {
+      const at = (name: (typeof PORTS)[number]): string => `${ports[PORTS.indexOf(name)]}`
+      return {
+        command: partPath('weed'),
+        args: [
+          ...[
+            '-logtostderr=true',
+            'server',
+            `-dir=${join(dir, 'data')}`,
+            '-ip=127.0.0.1',
+            '-ip.bind=127.0.0.1',
+          ],
+          ...[`-master.port=${at('master')}`, `-master.port.grpc=${at('masterGrpc')}`],
+          ...[`-volume.port=${at('volume')}`, `-volume.port.grpc=${at('volumeGrpc')}`],
+          ...['-filer', `-filer.port=${at('filer')}`, `-filer.port.grpc=${at('filerGrpc')}`],
+          ...['-s3', `-s3.ip.bind=${listenOn}`, `-s3.port=${at('s3')}`, `-s3.port.grpc=${at('s3Grpc')}`],
+          ...[
+            '-s3.port.iceberg=0',
+            '-s3.port.lance=0',
+            `-s3.config=${config}`,
+            '-s3.autoCreateBucket=false',
+            '-s3.iam=false',
+          ],
+          // On by default, to a server on the internet.
+          '-master.telemetry=false',
+          // Without these it makes 30 GB volumes, eight of them, and elects itself after 10 s.
+          ...['-master.volumeSizeLimitMB=1024', '-volume.max=0', '-master.electionTimeout=1s'],
+          // The filer's own HTTP door would let anybody on the machine read and delete.
+          ...['-filer.disableHttp', '-volume.preStopSeconds=0'],
+        ],
+      }
+    },
+    ready: async ([s3]) => {
+      const response = await fetch(`http://${listenOn}:${s3}/healthz`, { signal: AbortSignal.timeout(5_000) })
+      await response.arrayBuffer()
+      return response.ok
+    },
+    readyWithinMs: 90_000,
+    // After SIGTERM its filer waits for a subscriber that is itself, for 15 s and more.
+    endGraceMs: 1_000,
+    sweep: async (ports) => {
+      // Its Unix sockets have fixed names in /tmp and stay when it is killed.
+      const sockets = PORTS.map((name, index) => {
+        const service = name.replace('Grpc', '')
+        return `/tmp/seaweedfs-${service}${name.endsWith('Grpc') ? '-grpc' : ''}-${ports[index]}.sock`
+      })
+      for (const socket of sockets) await rm(socket, { force: true })
+    },
+  }
+}
+
+/**
+ * Whether the server, if it runs, was started with this access. It isn't when the KMS had to take
+ * another port in the meantime: the server reads its config only at its start.
+ */
+export function configIsCurrent(request: ObjectServerRequest): boolean {
+  const written = readSecretFile(join(request.dir, 's3-config.json'))
+  return request.access !== undefined && written === configText(request.bucket, request.access)
+}
+
+function configText(bucket: string, access: NonNullable<ObjectServerRequest['access']>): string {
+  return JSON.stringify(s3Config(bucket, access), undefined, 2)
+}
+
+function s3Config(bucket: string, access: NonNullable<ObjectServerRequest['access']>): object {
+  const { admin, requorum, kms } = access
+  return {
+    identities: [
+      identity('admin', admin, ['Admin', 'Read', 'Write', 'List', 'Tagging']),
+      identity('requorum', requorum, [`Read:${bucket}`, `Write:${bucket}`, `List:${bucket}`]),
+    ],
+    kms: {
+      default_provider: 'openbao',
+      providers: {
+        openbao: {
+          type: 'openbao',
+          address: kms.address,
+          token: kms.storeToken,
+          transit_path: 'transit',
+          cache_enabled: false,
+          request_timeout: 10,
+        },
+      },
+    },
+  }
+}
+
+function identity(name: string, key: AccessKey, actions: readonly string[]): object {
+  return { name, credentials: [{ accessKey: key.accessKeyId, secretKey: key.secretAccessKey }], actions }
+}

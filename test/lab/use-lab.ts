@@ -1,0 +1,110 @@
+import { after, before } from 'node:test'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parse, stringify } from 'yaml'
+import { z } from 'zod'
+import { atConsole } from '../../lab/hosts/console.ts'
+import { readAll, seedKeyspace } from '../../lab/hosts/keyspace.ts'
+import { labDown, labUp, type Lab } from '../../lab/lab.ts'
+import { Operator } from '../../lab/operator.ts'
+
+/** A lab of the test file's own, beside any other on this machine. */
+export interface OwnLab {
+  readonly lab: Lab
+  readonly operator: Operator
+}
+
+/**
+ * Brings a lab up before the tests of a file and down after them. With `keys`, a Kubernetes-shaped keyspace is
+ * in it. A lab that does not come up fails the file: a test of the lab that did not run proves nothing.
+ */
+export function useLab(
+  options: { keys?: number; cluster?: Record<string, unknown>; diskBytes?: number } = {},
+): () => OwnLab {
+  let own: OwnLab | undefined
+  let dir: string | undefined
+  const said: string[] = []
+  const name = `t${process.pid.toString(36)}`
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'requorum-lab-'))
+    const lab = await labUp({
+      name,
+      dir,
+      say: (line) => said.push(line),
+      ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
+      ...(options.diskBytes === undefined ? {} : { diskBytes: options.diskBytes }),
+    }).catch((error: unknown) => {
+      throw new Error(`The lab did not come up. It said:\n${said.join('\n')}`, { cause: error })
+    })
+    own = { lab, operator: await Operator.of(lab) }
+    if (options.keys !== undefined) await seedKeyspace(lab.hosts, { keys: options.keys, seed: 1 })
+  })
+
+  after(async () => {
+    await own?.operator.close()
+    if (dir === undefined) return
+    await labDown({ name, dir, say: () => undefined })
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  return () => {
+    if (own === undefined) throw new Error('The lab is not up.')
+    return own
+  }
+}
+
+/** Changes the cluster file, as an operator with an editor would; returns how to put it back. */
+export async function editClusterFile(
+  lab: Lab,
+  edit: (file: Record<string, unknown>) => void,
+): Promise<() => Promise<void>> {
+  const path = join(lab.dir, 'clusters', `${lab.name}.yaml`)
+  const before = await readFile(path, 'utf8')
+  const file = z.record(z.string(), z.unknown()).parse(parse(before))
+  edit(file)
+  await writeFile(path, stringify(file))
+  return () => writeFile(path, before)
+}
+
+/**
+ * Every file of the control plane on a host, with owner, mode, time and SHA-256, and every directory with owner
+ * and mode: what has to be the same after a refusal or an undo. Requorum's own journal and the snapshots are not in it.
+ */
+export async function controlPlaneFiles(lab: Lab, host: string): Promise<string> {
+  const { stdout } = await atConsole(
+    lab.hosts,
+    host,
+    `cd / && find etc/kubernetes var/lib/etcd -type d -printf '%p %y %u:%g %m\\n' | sort
+     find etc/kubernetes var/lib/etcd ! -type d -printf '%p %y %u:%g %m %T@ %s\\n' | sort
+     find etc/kubernetes var/lib/etcd -type f -exec sha256sum {} + | sort -k 2`,
+  )
+  return stdout
+}
+
+export function everyHost<Result>(lab: Lab, work: (host: string) => Promise<Result>): Promise<Result[]> {
+  return Promise.all(lab.hosts.hosts.map((host) => work(host.name)))
+}
+
+/** Stops etcd and the kubelet on every host: quorum is lost, and every byte stands still. */
+export function standStill(lab: Lab): Promise<unknown> {
+  return everyHost(lab, (host) =>
+    atConsole(lab.hosts, host, "systemctl stop kubelet; systemctl stop 'static-pod-etcd-*'"),
+  )
+}
+
+/** The kubelet starts what its directory holds. Returns when etcd takes a linearizable read again. */
+export async function wakeUp(lab: Lab, limitMs = 120_000): Promise<void> {
+  await everyHost(lab, (host) => atConsole(lab.hosts, host, 'systemctl start kubelet'))
+  const deadline = Date.now() + limitMs
+  for (;;) {
+    try {
+      await readAll(lab.hosts)
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    }
+  }
+}
