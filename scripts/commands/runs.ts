@@ -1,0 +1,86 @@
+import { WorkflowNotFoundError, type WorkflowExecutionStatusName } from '@temporalio/client'
+import { reasonOf } from '../../domain/failures.ts'
+import { PROGRESS_QUERY } from '../../domain/messages.ts'
+import type { Progress } from '../../domain/progress.ts'
+import type { EngineConnection } from '../../workers/connection.ts'
+
+/** Without a worker a query is answered by nobody; longer than this nobody wants to look at a cursor. */
+const QUERY_TIMEOUT_MS = 6_000
+
+/** What can be seen of a run from outside. */
+export type Run = AbsentRun | KnownRun
+
+export interface AbsentRun {
+  readonly state: 'absent'
+  readonly workflowId: string
+}
+
+export interface KnownRun {
+  readonly state: 'running' | 'ended'
+  readonly workflowId: string
+  readonly runId: string
+  /** `COMPLETED`, `FAILED`, … as Temporal has it. */
+  readonly status: WorkflowExecutionStatusName
+  readonly taskQueue: string
+  readonly startedAt: string
+  readonly endedAt: string | null
+}
+
+export async function lookAtRun(engine: EngineConnection, workflowId: string): Promise<Run> {
+  try {
+    const found = await engine.client.workflow.getHandle(workflowId).describe()
+    return {
+      state: found.status.name === 'RUNNING' || found.status.name === 'PAUSED' ? 'running' : 'ended',
+      workflowId,
+      runId: found.runId,
+      status: found.status.name,
+      taskQueue: found.taskQueue,
+      startedAt: found.startTime.toISOString(),
+      endedAt: found.closeTime?.toISOString() ?? null,
+    }
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return { state: 'absent', workflowId }
+    throw error
+  }
+}
+
+export type ProgressAnswer =
+  | { readonly progress: Progress; readonly silence: null }
+  | { readonly progress: null; readonly silence: string }
+
+/** What the run tells of itself, or why it tells nothing: most often because no worker is there to answer. */
+export async function askProgress(engine: EngineConnection, run: KnownRun): Promise<ProgressAnswer> {
+  try {
+    const { client } = engine
+    const handle = client.workflow.getHandle(run.workflowId, run.runId)
+    const progress = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
+      handle.query<Progress>(PROGRESS_QUERY),
+    )
+    return { progress, silence: null }
+  } catch (error) {
+    const silence = (await hasWorker(engine, run.taskQueue))
+      ? reasonOf(error)
+      : `no worker serves the task queue "${run.taskQueue}": start one with \`requorum up\``
+    return { progress: null, silence }
+  }
+}
+
+/** Whether a worker has asked this queue for work within the last minutes; true when that can't be told. */
+export async function hasWorker(engine: EngineConnection, taskQueue: string): Promise<boolean> {
+  try {
+    const { pollers } = await engine.client.workflowService.describeTaskQueue({
+      namespace: engine.namespace,
+      taskQueue: { name: taskQueue },
+    })
+    return (pollers ?? []).length > 0
+  } catch {
+    return true
+  }
+}
+
+/** The run in the Temporal UI, or null when there is none that we know of. */
+export function uiLink(engine: EngineConnection, workflowId: string): string | null {
+  return engine.uiUrl === null
+    ? null
+    : `${engine.uiUrl}/namespaces/${encodeURIComponent(engine.namespace)}/workflows/${encodeURIComponent(workflowId)}`
+}

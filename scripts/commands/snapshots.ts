@@ -1,0 +1,147 @@
+import type { Command } from 'commander'
+import { reasonOf } from '../../domain/failures.ts'
+import { ageOfNewest, judgeStore } from '../../domain/freshness.ts'
+import { humanBytes } from '../../domain/progress.ts'
+import { lastRehearsals, type Attestation } from '../../domain/rehearsal.ts'
+import type { ProvedSnapshot } from '../../domain/snapshot.ts'
+import { loadCluster } from '../../workers/home.ts'
+import { table } from '../terminal/table.ts'
+import { age, utc, utcWithAge } from '../terminal/times.ts'
+import { clusterOf, examples, type Act, type Call, type Outcome } from './command.ts'
+import { readCatalogue } from './catalogue.ts'
+
+export function registerSnapshots(program: Command, act: Act): void {
+  const snapshots = program
+    .command('snapshots')
+    .description(
+      'the snapshots in the store: those that are proved, newest first, and those that no restore takes',
+    )
+    .argument('<cluster>')
+  act(examples(snapshots, ['requorum snapshots prod']), listSnapshots)
+
+  const check = snapshots
+    .command('check')
+    .description(
+      'whether the newest proved snapshot is young enough: one line and an exit code, from the store alone, for cron and monitors',
+    )
+    .argument('<cluster>')
+  act(
+    examples(check, ['requorum snapshots check prod', 'requorum snapshots check prod || page-somebody']),
+    checkSnapshots,
+  )
+}
+
+/** Asks no engine and no node: a dead engine alarms nobody. */
+async function checkSnapshots(call: Call): Promise<Outcome> {
+  const config = await loadCluster(call.home, clusterOf(call))
+  const { openFreshness } = await import('../../workers/wiring.ts')
+  const seen = await openFreshness(call.home, config.cluster)
+  const now = new Date()
+  const findings = judgeStore(config, seen, now)
+  const fresh = findings.length === 0
+  const evidence = fresh
+    ? seen.newest === null
+      ? []
+      : [ageOfNewest(seen.newest, config.freshness, now)]
+    : findings.map((finding) => finding.evidence)
+  return {
+    exit: fresh ? 'done' : 'ill',
+    text: `${fresh ? 'OK' : 'STALE'} ${config.cluster}: ${evidence.join('; ')}`,
+    json: { cluster: config.cluster, fresh, ...seen, findings },
+  }
+}
+
+async function listSnapshots(call: Call): Promise<Outcome> {
+  const { cluster, store } = await loadCluster(call.home, clusterOf(call))
+  const { proved, refused, lineages } = await readCatalogue(call.home, cluster)
+  const { openAttestations } = await import('../../workers/wiring.ts')
+  // What can be restored is worth saying also when nobody can say what was rehearsed.
+  const [attestations, unread] = await openAttestations(call.home, cluster).then(
+    (read) => [read, null] as const,
+    (error: unknown) => [[], reasonOf(error)] as const,
+  )
+  const rehearsals = lastRehearsals(attestations)
+  const now = new Date()
+  const where = `s3://${store.bucket}/${store.prefix}`
+  const text = [
+    proved.length === 0
+      ? `No proved snapshot of ${cluster} in ${where}. Make one with \`requorum backup now ${cluster} --wait\`.`
+      : table(
+          [
+            'TAKEN',
+            'AGE',
+            { head: 'REVISION', right: true },
+            { head: 'KEYS', right: true },
+            { head: 'SIZE', right: true },
+            'ETCD',
+            'FROM',
+            'REHEARSED',
+            'KEY',
+          ],
+          proved.map((one) => [
+            utc(one.takenAt),
+            age(one.takenAt, now),
+            one.revision,
+            String(one.totalKeys),
+            humanBytes(one.sizeBytes),
+            one.etcd.version,
+            one.source.node,
+            rehearsedText(rehearsals.get(one.key), now),
+            one.key,
+          ]),
+        ).join('\n'),
+    ...(unread === null ? [] : ['', `What was rehearsed could not be read: ${unread}`]),
+    ...(refused.length === 0
+      ? []
+      : [
+          '',
+          'Not usable:',
+          ...table(
+            ['  KEY', 'WHY'],
+            refused.map(({ key, reason }) => [`  ${key}`, reason]),
+          ),
+        ]),
+    ...(lineages.length === 0
+      ? []
+      : [
+          '',
+          'Restored before:',
+          ...lineages.map(
+            (one) =>
+              `  ${utcWithAge(one.openedAt, now)} ${one.restoredFrom === undefined ? `roll-back of ${one.rolledBack ?? 'a restore'}` : `from ${one.restoredFrom.key}`}, cluster ID ${one.previousClusterId} became ${one.clusterId}`,
+          ),
+        ]),
+  ].join('\n')
+  return {
+    exit: 'done',
+    text,
+    json: {
+      cluster,
+      store: where,
+      proved: proved.map((one) => ({ ...snapshotJson(one), rehearsed: rehearsals.get(one.key) ?? null })),
+      refused,
+      lineages,
+    },
+  }
+}
+
+function rehearsedText(last: Attestation | undefined, now: Date): string {
+  if (last === undefined) return '-'
+  return last.outcome === 'restored' ? `${age(last.rehearsedAt, now)} ago` : 'FAILED'
+}
+
+/** A snapshot as programs want it: what decides about it, without the manifest's inner lists. */
+export function snapshotJson(snapshot: ProvedSnapshot) {
+  const { key, versionId, takenAt, revision, totalKeys, sizeBytes, sha256, etcd, source } = snapshot
+  return {
+    key,
+    versionId,
+    takenAt,
+    revision,
+    totalKeys,
+    sizeBytes,
+    sha256,
+    etcdVersion: etcd.version,
+    source: source.node,
+  }
+}
