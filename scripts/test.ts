@@ -2,21 +2,23 @@ import { existsSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { withLab } from './test/lab-lane.ts'
-import { LANES, filesOf, filesWithoutLane, rotated, type Lane } from './test/lanes.ts'
-import { Report } from './test/report.ts'
+import { LANES, filesOf, filesWithoutLane, type Lane } from './test/lanes.ts'
+import { Report, span } from './test/report.ts'
 import { runTestFile } from './test/test-file.ts'
 import { recordTried } from './test/tried.ts'
 
-const HELP = `Runs the tests, lane by lane, what tells soonest first.
+const HELP = `Runs tests, lane by lane, what tells soonest first.
 
-  npm test                         all lanes
+  npm test                         what every commit has to pass: ${named(true)}
+  npm run test:lab                 the rest of what needs no Kubernetes: systems, commands, lab
+  npm run test:kubeadm             on a whole control plane; builds Kubernetes once
   npm test -- unit workflows       these lanes
   npm test -- test/unit/x.test.ts  these files
   npm test -- --grep 'wrong digest' only tests whose names match this regular expression
   npm test -- --list               the lanes and their files; runs nothing
   npm test -- --record             notes in docs/tried.json and the README what the lanes of the lab passed on
 
-REQUORUM_TEST_MINUTES (80): what doesn't fit any more is dropped, said so and counted as skipped.
+Every lane has a time limit of its own, says what it took, and fails when it ran no test.
 Ends with 0 when something ran and nothing failed, with 1 otherwise, with 2 when it is called wrongly.
 The last line is: N passed, N failed, N skipped.`
 
@@ -25,48 +27,27 @@ const root = join(import.meta.dirname, '..')
 interface Choice {
   readonly lane: Lane
   readonly files: readonly string[]
-  /** Expected for these files. */
-  readonly minutes: number
 }
 
 interface Wish {
   readonly choices: readonly Choice[]
-  readonly everything: boolean
+  /** The lanes of every commit, of which a test file without a lane is one fault more. */
+  readonly everyCommit: boolean
   readonly grep?: string
-  readonly minutes: number
   readonly record: boolean
 }
 
 class UsageError extends Error {}
 
-/** What is left of the time that the tests may take. */
-class Budget {
-  readonly #deadline: number
-
-  constructor(minutes: number) {
-    this.#deadline = performance.now() + minutes * 60_000
-  }
-
-  get leftMs(): number {
-    return Math.max(0, this.#deadline - performance.now())
-  }
-
-  get leftMinutes(): number {
-    return this.leftMs / 60_000
-  }
-}
-
 async function main(): Promise<number> {
   const wish = readWish(process.argv.slice(2))
   if (wish === undefined) return 0
   const started = performance.now()
-  const budget = new Budget(wish.minutes)
   const report = new Report((line) => process.stdout.write(`${line}\n`))
   const stop = stopOnSignals(report)
 
   for (const choice of wish.choices) {
-    const { lane, files, minutes } = choice
-    if (files.length === 0) continue
+    const { lane, files } = choice
     const unavailable = lane.unavailable()
     if (stop.aborted) {
       report.skip(files.length)
@@ -74,21 +55,18 @@ async function main(): Promise<number> {
       report.say('')
       report.say(`skipped: lane ${lane.name}, ${files.length} files (${unavailable})`)
       report.skip(files.length)
-    } else if (minutes > budget.leftMinutes) {
-      report.say('')
-      report.say(
-        `dropped: lane ${lane.name} (needs ~${Math.ceil(minutes)} min, ${Math.floor(budget.leftMinutes)} left)`,
-      )
-      report.skip(files.length)
     } else {
       const { passed, failed, skipped } = report
-      await runLane(choice, wish.grep, budget, report, stop)
+      await runLane(choice, wish.grep, report, stop)
+      const ran = report.passed + report.failed > passed + failed
+      if (!ran && wish.grep === undefined && !stop.aborted)
+        report.fail(`lane ${lane.name}`, 'ran no test', `There is nothing to run below ${lane.dir}.`)
       const whole = files.length === filesOf(root, lane).length && wish.grep === undefined
       const clean = report.failed === failed && report.skipped === skipped
       if (wish.record && lane.recorded && whole && clean) recordTried(lane.profile, report.passed - passed)
     }
   }
-  if (wish.everything) reportStrays(report)
+  if (wish.everyCommit) reportStrays(report)
 
   report.finish(performance.now() - started)
   if (stop.aborted) return 130
@@ -98,22 +76,26 @@ async function main(): Promise<number> {
 async function runLane(
   { lane, files }: Choice,
   grep: string | undefined,
-  budget: Budget,
   report: Report,
   stop: AbortSignal,
 ): Promise<void> {
   report.lane(lane.name, lane.about, files.length)
-  const waiting = lane.minutesEach === undefined ? [...files] : rotated(files, new Date())
+  const began = performance.now()
+  const leftMs = (): number => lane.minutes * 60_000 - (performance.now() - began)
+  const waiting = [...files]
   const runNext = async (env: Readonly<Record<string, string>>): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const fits = budget.leftMs > 0 && budget.leftMinutes >= (lane.minutesEach ?? 0)
-      if (stop.aborted || !fits) {
-        report.say(`  dropped: ${file} (${stop.aborted ? 'interrupted' : 'no time left'})`)
+      if (stop.aborted) {
+        report.say(`  dropped: ${file} (interrupted)`)
         report.skip(1)
         continue
       }
+      if (leftMs() <= 0) {
+        report.fail(file, 'did not begin', `The lane ${lane.name} took more than ${lane.minutes} minutes.`)
+        continue
+      }
       const telling = report.file(file, lane.atOnce > 1 && files.length > 1)
-      const limitMs = Math.min(lane.fileMinutes * 60_000, budget.leftMs)
+      const limitMs = Math.min(lane.fileMinutes * 60_000, leftMs())
       const run = { root, file, env, limitMs, stop, onTest: telling.test, onNote: telling.note }
       telling.end(await runTestFile(grep === undefined ? run : { ...run, grep }))
     }
@@ -123,17 +105,18 @@ async function runLane(
   }
   if (!files.some(lane.wantsLab)) {
     await runAll({})
-    return
+  } else {
+    try {
+      await withLab(lane.profile, (line) => report.say(`  ${line}`), runAll)
+    } catch (error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      report.say(`  ✗ the lab that this lane shares: ${text.split('\n')[0] ?? ''}`)
+      report.fail(`lane ${lane.name}`, 'the lab that it shares', text)
+      // Those that need it say so and are skipped; the others tell what they have to tell.
+      await runAll({})
+    }
   }
-  try {
-    await withLab(lane.profile, (line) => report.say(`  ${line}`), runAll)
-  } catch (error) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    report.say(`  ✗ the lab that this lane shares: ${text.split('\n')[0] ?? ''}`)
-    report.fail(`lane ${lane.name}`, 'the lab that it shares', text)
-    // Those that need it say so and are skipped; the others tell what they have to tell.
-    await runAll({})
-  }
+  report.say(`${lane.name} took ${span(performance.now() - began)}, of ${lane.minutes} min`)
 }
 
 function reportStrays(report: Report): void {
@@ -170,15 +153,14 @@ function readWish(args: string[]): Wish | undefined {
   const choices = choose(positionals)
   if (values.list) {
     for (const { lane, files } of choices) {
-      process.stdout.write(`${lane.name}: ${lane.about} (~${lane.minutes} min)\n`)
+      process.stdout.write(`${lane.name}: ${lane.about}${lane.inCi ? ', with every commit' : ''}\n`)
       for (const file of files) process.stdout.write(`  ${file}\n`)
     }
     return undefined
   }
   return {
     choices,
-    everything: positionals.length === 0,
-    minutes: readMinutes(),
+    everyCommit: positionals.length === 0,
     record: values.record,
     ...(values.grep === undefined ? {} : { grep: values.grep }),
   }
@@ -201,7 +183,7 @@ function parse(args: string[]) {
   }
 }
 
-/** Lanes by name and files by path, in the order of the lanes; everything when nothing is named. */
+/** Lanes by name and files by path, in the order of the lanes; those of every commit when nothing is named. */
 function choose(names: readonly string[]): Choice[] {
   const lanes = new Set<string>()
   const paths = new Set<string>()
@@ -213,25 +195,22 @@ function choose(names: readonly string[]): Choice[] {
       throw new UsageError(`There is neither a lane nor a file called ${name}. The lanes are ${known}.`)
     }
   }
+  const wanted = ({ name, inCi }: Lane): boolean => (names.length === 0 ? inCi : lanes.has(name))
   const choices = LANES.map((lane) => {
     const all = filesOf(root, lane)
-    const files = names.length === 0 || lanes.has(lane.name) ? all : all.filter((file) => paths.has(file))
-    return { lane, files, minutes: all.length === 0 ? 0 : (lane.minutes * files.length) / all.length }
+    return { lane, files: wanted(lane) ? all : all.filter((file) => paths.has(file)) }
   })
   const found = new Set(choices.flatMap(({ files }) => files))
   for (const path of paths) {
     if (!found.has(path)) throw new UsageError(`${path} is not a test file of any lane.`)
   }
-  return names.length === 0
-    ? choices
-    : choices.filter(({ lane, files }) => lanes.has(lane.name) || files.length > 0)
+  return choices.filter(({ lane, files }) => wanted(lane) || files.length > 0)
 }
 
-function readMinutes(): number {
-  const text = process.env['REQUORUM_TEST_MINUTES'] ?? '80'
-  const minutes = Number(text)
-  if (text.trim() !== '' && Number.isFinite(minutes) && minutes >= 0) return minutes
-  throw new UsageError(`REQUORUM_TEST_MINUTES has to be a number of minutes; it is "${text}".`)
+function named(inCi: boolean): string {
+  return LANES.filter((lane) => lane.inCi === inCi)
+    .map(({ name }) => name)
+    .join(', ')
 }
 
 try {

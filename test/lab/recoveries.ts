@@ -7,7 +7,7 @@ import type { Lab } from '../../lab/lab.ts'
 import type { Ended } from '../../lab/operator.ts'
 import { partPath } from '../../lab/parts/parts.mjs'
 import { backupScheduleId, recoveryWorkflowId, TASK_QUEUE, type AdoptRequest } from '../../domain/messages.ts'
-import type { StepProgress } from '../../domain/progress.ts'
+import type { StepProgress, WaitingCheckpoint } from '../../domain/progress.ts'
 import type { RestoreVerdict } from '../../domain/verdict.ts'
 import { backupSchedule } from '../../scripts/commands/backup-schedule.ts'
 import { loadCluster } from '../../workers/home.ts'
@@ -110,11 +110,15 @@ export async function approveToTheEnd({ operator }: OwnLab, limitMs = 300_000): 
   return verdictOf(await result)
 }
 
-/** Starts a restore and consents to its plan. Returns the recovery's name. */
-export async function consentedRestore({ operator }: OwnLab): Promise<void> {
+/** Starts a restore and consents to its plan, once it was read. */
+export async function consentedRestore(
+  { operator }: OwnLab,
+  read: (waiting: WaitingCheckpoint) => void = () => undefined,
+): Promise<void> {
   await operator.startRestore()
   const waiting = await operator.untilCheckpoint('destroy')
   if (waiting === undefined) throw new Error(`It ended before it asked: ${said(await operator.result())}`)
+  read(waiting)
   await operator.decide(waiting, 'approve')
 }
 
@@ -223,6 +227,19 @@ exec ${real} "$@"
       `cp -p ${real} /usr/local/bin/etcdutl.new
        mv -T /usr/local/bin/etcdutl.new /usr/local/bin/etcdutl`,
     )
+  }
+}
+
+/** Holds the restore on every host in its middle until it is released; or for five minutes, when nobody does. */
+export async function holdRestore(lab: Lab): Promise<() => Promise<void>> {
+  const gate = '/run/lab-restore-goes-on'
+  const undo = await beforeRestoreEverywhere(
+    lab,
+    `for again in $(seq 3000); do [ ! -e ${gate} ] || break; sleep 0.1; done`,
+  )
+  return async () => {
+    await everyHost(lab, (host) => atConsole(lab.hosts, host, `touch ${gate}`))
+    await undo()
   }
 }
 

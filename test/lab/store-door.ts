@@ -1,5 +1,6 @@
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Transform } from 'node:stream'
 import type { Lab } from '../../lab/lab.ts'
 import { editClusterFile } from './use-lab.ts'
 
@@ -20,17 +21,19 @@ interface Rule {
 }
 
 /**
- * Stands between the worker and the lab's store, passes everything on unchanged, and can stop one request at
- * the door, before the store sees it, or its answer, after the store did its work.
+ * A failing twin in front of the lab's store: passes everything on unchanged, and can stop one request at the door,
+ * before the store sees it, or its answer, after the store did its work; or answer with a byte flipped.
  */
 export class StoreDoor {
   readonly #server: Server
-  readonly #rules: Rule[] = []
+  readonly #rules: Rule[]
+  readonly #flips: Rule['matches'][]
   readonly #putBack: () => Promise<void>
 
-  private constructor(server: Server, rules: Rule[], putBack: () => Promise<void>) {
+  private constructor(server: Server, rules: Rule[], flips: Rule['matches'][], putBack: () => Promise<void>) {
     this.#server = server
     this.#rules = rules
+    this.#flips = flips
     this.#putBack = putBack
   }
 
@@ -38,8 +41,9 @@ export class StoreDoor {
   static async before(lab: Lab): Promise<StoreDoor> {
     const store = new URL(lab.store.endpoint)
     const rules: Rule[] = []
+    const flips: Rule['matches'][] = []
     const server = createServer((incoming, outgoing) => {
-      pass(store, rules, incoming, outgoing).catch(() => outgoing.destroy())
+      pass(store, rules, flips, incoming, outgoing).catch(() => outgoing.destroy())
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const address: AddressInfo | string | null = server.address()
@@ -48,7 +52,7 @@ export class StoreDoor {
       const before = file['store']
       file['store'] = { ...(typeof before === 'object' ? before : {}), endpoint: `http://127.0.0.1:${port}` }
     })
-    return new StoreDoor(server, rules, putBack)
+    return new StoreDoor(server, rules, flips, putBack)
   }
 
   /** Holds the first request that matches, or its answer. */
@@ -57,6 +61,11 @@ export class StoreDoor {
     const end = Promise.withResolvers<boolean>()
     this.#rules.push({ on, matches, arrive: arrival.resolve, goesOn: end.promise })
     return { arrived: arrival.promise, release: () => end.resolve(true), drop: () => end.resolve(false) }
+  }
+
+  /** From here on the middle byte of every body that answers such a request is another one. */
+  flip(matches: Rule['matches']): void {
+    this.#flips.push(matches)
   }
 
   async close(): Promise<void> {
@@ -69,6 +78,7 @@ export class StoreDoor {
 async function pass(
   store: URL,
   rules: Rule[],
+  flips: readonly Rule['matches'][],
   incoming: IncomingMessage,
   outgoing: ServerResponse,
 ): Promise<void> {
@@ -98,6 +108,22 @@ async function pass(
   })
   await held('answer')
   outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
-  answer.pipe(outgoing)
+  const middle = Math.floor(Number(answer.headers['content-length'] ?? 0) / 2)
+  const flipped = middle > 0 && flips.some((matches) => matches(method, url))
+  ;(flipped ? answer.pipe(flipAt(middle)) : answer).pipe(outgoing)
   answer.once('error', () => outgoing.destroy())
+}
+
+function flipAt(offset: number): Transform {
+  let passed = 0
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const at = offset - passed
+      passed += chunk.length
+      if (at < 0 || at >= chunk.length) return done(null, chunk)
+      const flipped = Buffer.from(chunk)
+      flipped[at] = (flipped[at] ?? 0) ^ 1
+      done(null, flipped)
+    },
+  })
 }

@@ -1,24 +1,21 @@
 /**
- * Records the histories that replay.test.ts replays, on a lab of its own:
+ * Records the histories that replay.test.ts replays, on a lab of its own: `npm run histories`.
  *
- *     node test/replay/record.ts 0.1.0
- *
- * The argument is the release; it becomes part of the file names. Existing files are never overwritten: what was
- * released stays. As long as it isn't, a change that breaks its histories deletes them and records them anew.
+ * The version of package.json becomes part of the file names. Until the first release its files are written anew, in
+ * the commit that changes a workflow; afterwards what was released stays, and a change is a patch or a new version.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js'
 import { TASK_QUEUE } from '../../domain/messages.ts'
+import packageFile from '../../package.json' with { type: 'json' }
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { seedKeyspace } from '../../lab/hosts/keyspace.ts'
 import { labDown, labUp } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
 
-const release = process.argv[2]
-if (release === undefined || !/^\d+\.\d+\.\d+$/.test(release))
-  throw new Error('Name the release: node test/replay/record.ts 0.1.0')
+const release = packageFile.version
 
 const dir = await mkdtemp(join(tmpdir(), 'requorum-record-'))
 await mkdir(new URL('./histories/', import.meta.url), { recursive: true })
@@ -29,7 +26,7 @@ try {
   const keep = async (kind: string, workflowId: string): Promise<void> => {
     const history = historyToJSON(await operator.client.workflow.getHandle(workflowId).fetchHistory())
     const file = new URL(`./histories/${kind}-${release}.json`, import.meta.url)
-    await writeFile(file, history, { flag: 'wx' })
+    await writeFile(file, history)
     say(`recorded ${kind}: ${(history.length / 1024).toFixed(0)} KiB`)
   }
 

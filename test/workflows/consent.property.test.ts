@@ -45,14 +45,12 @@ const RUNBOOKS: Record<string, (model: ModelCluster) => object> = {
 
 /**
  * `REQUORUM_PROPERTY_SEED=… npm test -- test/workflows/consent.property.test.ts` tries the same sequences again;
- * `REQUORUM_PROPERTY_RUNS=…` so many, however long they take.
+ * `npm run properties` takes twenty times as many.
  */
 const SEED = Number(process.env['REQUORUM_PROPERTY_SEED'] ?? Date.now() % 2_147_483_647)
-const RUNS = process.env['REQUORUM_PROPERTY_RUNS']
-const SEQUENCES = Number(RUNS ?? 4_000)
+const SEQUENCES = Number(process.env['REQUORUM_PROPERTY_RUNS'] ?? 500)
 /** Evaluated once instead of in each sandbox. */
 const PRELOADED = ['zod', 'yaml']
-const LIMIT_MS = RUNS === undefined ? 120_000 : Number.POSITIVE_INFINITY
 const START = Date.parse('2026-11-22T02:14:00Z')
 
 /** What people, strangers and the world do, in any order and at any moment. */
@@ -352,13 +350,12 @@ async function outcomeOf({ kind, name, args }: Asked): Promise<Outcome> {
 }
 
 test('whatever is decided, lost, repeated or too late: nothing destructive starts without a consent to exactly its plan', async (t) => {
-  const deadline = performance.now() + LIMIT_MS
-  await fc.assert(
-    fc.asyncProperty(sequence, async (one) => {
-      if (performance.now() < deadline) await live(one)
-    }),
-    { numRuns: SEQUENCES + CANCELLED.length, seed: SEED, endOnFailure: true, examples: CANCELLED },
-  )
+  await fc.assert(fc.asyncProperty(sequence, live), {
+    numRuns: SEQUENCES + CANCELLED.length,
+    seed: SEED,
+    endOnFailure: true,
+    examples: CANCELLED,
+  })
   t.diagnostic(
     `seed ${SEED}: ${tally.sequences} sequences through ${Object.keys(RUNBOOKS).join(', ')}; ${tally.decisions} decisions, ${tally.crashes} crashes; ${tally.destroyed} runs acted (${tally.actions} actions), ${tally.spared} did not`,
   )
