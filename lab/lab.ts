@@ -14,6 +14,7 @@ import { shellInto } from './hosts/secure-shell.ts'
 import { hostStatus, takeDownHosts, type HostStatus } from './hosts/take-down.ts'
 import { ensureBaseRoot } from './parts/base-root.ts'
 import { ensureEtcd } from './parts/etcd.ts'
+import { ensureSeedSnapshot } from './parts/seed-snapshot.ts'
 import { kubernetesParts } from './parts/kubernetes.ts'
 import { cacheDir, readLock } from './parts/parts.mjs'
 import { findEngine, startEngine, stopEngine, type Engine } from './services/engine.ts'
@@ -47,6 +48,11 @@ export interface LabRequest {
   readonly cluster?: Readonly<Record<string, unknown>>
   /** Sizes the hosts' disks, in bytes. */
   readonly diskBytes?: number
+  /**
+   * Profile etcd: members join one by one as with kubeadm, which takes longer, instead of all from the snapshot of
+   * an empty etcd. The cluster's ID is then the one that the first host has when it begins anew: the impostor's trap.
+   */
+  readonly joinOneByOne?: boolean
 }
 
 export function labDir(name = 'lab'): string {
@@ -66,6 +72,8 @@ export async function labUp(request: LabRequest): Promise<Lab> {
     const profile = request.profile ?? 'etcd'
     const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
     const layer = profile === 'kubeadm' ? { layer: kubernetesParts().layer } : {}
+    const seed =
+      profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(binDir) } : {}
     const [hosts, store, engine] = await allOrNothing([
       bringUpHosts({
         name,
@@ -73,18 +81,18 @@ export async function labUp(request: LabRequest): Promise<Lab> {
         dir,
         baseRoot,
         ...layer,
+        ...seed,
         binDir,
         say,
         ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
       }),
       startStore({ dir: join(dir, 'store'), say }),
-      startEngine({ dir: join(dir, 'engine'), say }),
+      startEngineAndWorker(dir, say),
     ])
     const lab: Lab = { name, dir, hosts, store, engine }
     await writeClusterFile(lab, request.cluster ?? {})
     await markForDrills(lab)
     if (dir === labDir(name)) await writeFile(join(dirname(dir), 'home'), `${dir}\n`)
-    await startWorker(dir, say)
     return lab
   } catch (error) {
     if (fresh) {
@@ -95,6 +103,13 @@ export async function labUp(request: LabRequest): Promise<Lab> {
     }
     throw error
   }
+}
+
+/** The worker reads the cluster's file when a run asks for it, so that it starts beside the hosts. */
+async function startEngineAndWorker(dir: string, say: Say): Promise<Engine> {
+  const engine = await startEngine({ dir: join(dir, 'engine'), say })
+  await startWorker(dir, say)
+  return engine
 }
 
 /** As Promise.all, and nothing is still at work when it throws: what is cleaned up then stays clean. */

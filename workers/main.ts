@@ -1,5 +1,4 @@
-import { NativeConnection, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker'
-import { fileURLToPath } from 'node:url'
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker'
 import { createActivities } from '../activities/index.ts'
 import { TASK_QUEUE } from '../domain/messages.ts'
 import { connectEngine, engineTarget } from './connection.ts'
@@ -7,12 +6,7 @@ import { failpointsFrom } from './failpoints.ts'
 import { failureInterceptor } from './failure-interceptor.ts'
 import { requorumHome } from './home.ts'
 import { wire } from './wiring.ts'
-
-/** Where the bundler starts, and the interceptors that belong to the workflows; a replay needs the same. */
-export const WORKFLOW_CODE = {
-  workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
-  workflowInterceptorModules: [fileURLToPath(new URL('../workflows/interceptors.ts', import.meta.url))],
-}
+import { workflowBundle } from './workflow-bundle.ts'
 
 /** A worker for the home's clusters, until it is told to stop. What it was doing is taken up by the next one. */
 async function main(): Promise<void> {
@@ -23,12 +17,11 @@ async function main(): Promise<void> {
   const { systems, close } = wire(home, engine.client, Runtime.instance())
   // Only a worker that the crash sweep started in a lab has any.
   const failpoints = failpointsFrom(process.env['REQUORUM_FAILPOINTS'], home)
-  const built = process.env['REQUORUM_WORKFLOW_BUNDLE']
   const worker = await Worker.create({
     connection,
     namespace: engine.namespace,
     taskQueue: process.env['REQUORUM_TASK_QUEUE'] ?? TASK_QUEUE,
-    workflowBundle: built === undefined ? await bundleWorkflowCode(WORKFLOW_CODE) : { codePath: built },
+    workflowBundle: await workflowBundle(),
     activities: createActivities(failpoints?.around(systems) ?? systems),
     interceptors: {
       activity: [failureInterceptor, ...(failpoints === null ? [] : [failpoints.interceptor])],

@@ -2,7 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { run } from './commands.ts'
 import { mountDisks } from './disks.ts'
-import { formCluster, waitForAll } from './form-cluster.ts'
+import { joinOneByOne, seedMembers, startSeeded, waitForAll } from './form-cluster.ts'
 import { furnishHost, makeSshKeys } from './host-files.ts'
 import { formControlPlane } from './kubeadm/control-plane.ts'
 import { raiseInotifyLimit } from './kubeadm/inotify.ts'
@@ -44,8 +44,11 @@ export interface BringUpOptions {
   readonly binDir: string
   /** Size of each host's /var/lib in bytes; 2 GiB by default, 6 GiB for kubeadm. */
   readonly diskBytes?: number
-  /** Whether to form the cluster; true by default. */
-  readonly withEtcd?: boolean
+  /**
+   * Profile etcd: a snapshot of an empty etcd, from ensureSeedSnapshot, from which all members start at once.
+   * Without it they join one by one, which takes longer and gives the member IDs that kubeadm's way gives.
+   */
+  readonly seed?: string
   readonly say: (line: string) => void
 }
 
@@ -109,6 +112,7 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
       say('No loop devices here: /var/lib of the hosts is in memory')
     }
     const ready = { ...lab, ready: true }
+    if (options.seed !== undefined) await seedMembers(ready, options.seed)
     await allDone(
       ready.hosts.map(async (host) => {
         await furnishHost(ready, host)
@@ -116,7 +120,7 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
         say(`${host.name} is up at ${host.address}`)
       }),
     )
-    if (options.withEtcd !== false) await form(ready, say)
+    await form(ready, options.seed, say)
     await writeLab(ready)
     return ready
   } catch (error) {
@@ -129,9 +133,10 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
   }
 }
 
-async function form(lab: LabHosts, say: (line: string) => void): Promise<void> {
-  if (lab.profile === 'etcd') await formCluster(lab, say)
-  else await formControlPlane(lab, await startLoadBalancer(lab, say), say)
+async function form(lab: LabHosts, seed: string | undefined, say: (line: string) => void): Promise<void> {
+  if (lab.profile === 'kubeadm') await formControlPlane(lab, await startLoadBalancer(lab, say), say)
+  else if (seed === undefined) await joinOneByOne(lab, say)
+  else await startSeeded(lab, say)
 }
 
 /**

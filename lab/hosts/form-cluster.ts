@@ -1,22 +1,69 @@
+import { randomBytes } from 'node:crypto'
+import { chmod } from 'node:fs/promises'
+import { join } from 'node:path'
 import { z } from 'zod'
+import { run } from './commands.ts'
 import { atConsole } from './console.ts'
 import { EtcdGateway, memberList } from './etcd-gateway.ts'
 import { etcdManifest, peerUrl, type InitialMember } from './etcd-manifest.ts'
-import type { LabHost, LabHosts } from './lab-hosts.ts'
+import { hostPaths, type LabHost, type LabHosts } from './lab-hosts.ts'
 
 /** How long one member may take to be healthy; a busy machine needs more than an idle one. */
 const MEMBER_LIMIT_MS = 60_000
 
 /**
- * Forms the etcd cluster as kubeadm does: the first host alone with its own name in the member
- * list, then one learner after the other, each announced, started and promoted, so that the
- * manifests differ from host to host as they do on a real cluster. A cluster that is there is left alone.
+ * Gives each host the data of one of three members that know each other, from the snapshot of an empty etcd. The
+ * hosts have to be off, with their disks mounted. Their cluster and member IDs are those that a restore gives: new ones.
  */
-export async function formCluster(lab: LabHosts, say: (line: string) => void): Promise<void> {
+export async function seedMembers(lab: LabHosts, snapshot: string): Promise<void> {
+  const token = `${lab.name}-${randomBytes(6).toString('hex')}`
+  await Promise.all(
+    lab.hosts.map(async (host) => {
+      const dataDir = join(hostPaths(lab, host.name).varLib, 'etcd')
+      await run(join(lab.binDir, 'etcdutl'), [
+        ...['snapshot', 'restore', snapshot, '--name', host.name, '--data-dir', dataDir],
+        ...['--initial-cluster', lab.hosts.map((each) => `${each.name}=${peerUrl(each)}`).join(',')],
+        ...['--initial-cluster-token', token, '--initial-advertise-peer-urls', peerUrl(host)],
+      ])
+      await chmod(dataDir, 0o700)
+    }),
+  )
+}
+
+/**
+ * Starts seeded members one after the other, each with the manifest that kubeadm would have left: the first names
+ * only itself, the others who was there when they joined. Each check of its start (kubeadm's
+ * --experimental-initial-corrupt-check) waits seven seconds for every peer that listens and does not serve yet, so
+ * the next one starts when the one before is through it and has opened its metrics.
+ */
+export async function startSeeded(lab: LabHosts, say: (line: string) => void): Promise<void> {
+  for (const [index, host] of lab.hosts.entries()) {
+    const joined = lab.hosts.slice(0, index + 1).map((each) => ({ name: each.name, peerUrl: peerUrl(each) }))
+    await writeManifest(lab, host, index === 0 ? [] : joined)
+    await atConsole(lab, host.name, METRICS_OPEN, [String(MEMBER_LIMIT_MS / 1_000)])
+    say(`etcd on ${host.name} runs`)
+  }
+  await waitForAll(lab)
+}
+
+/** $1: how long to wait, in seconds. */
+const METRICS_OPEN = `
+  tries=$(($1 * 20))
+  until bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381' 2>/dev/null; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || { echo "etcd did not open 127.0.0.1:2381 within $1 s; see /var/log/pods" >&2; exit 1; }
+    sleep 0.05
+  done`
+
+/**
+ * Forms the etcd cluster as kubeadm does: the first host alone with its own name in the member
+ * list, then one learner after the other, each announced, started and promoted, so that its IDs are those that
+ * kubeadm's first node comes up with when it has lost its data. A cluster that is there is left alone.
+ */
+export async function joinOneByOne(lab: LabHosts, say: (line: string) => void): Promise<void> {
   const [first, ...others] = lab.hosts
   if (first === undefined) throw new Error('A lab needs at least one host.')
   const gateway = await EtcdGateway.connect(lab, [first])
-  await setPace(lab, 0.1)
   try {
     if (!(await hasData(lab, first))) await writeManifest(lab, first, [])
     let members = await membersWhenHealthy(gateway)
@@ -45,7 +92,6 @@ export async function formCluster(lab: LabHosts, say: (line: string) => void): P
     await waitForAll(lab)
   } finally {
     gateway.close()
-    await setPace(lab, 1)
   }
 }
 
@@ -60,16 +106,6 @@ export async function waitForAll(lab: LabHosts, limitMs = MEMBER_LIMIT_MS): Prom
         gateway.close()
       }
     }),
-  )
-}
-
-/**
- * How fast the kubelet stand-in is, until the host reboots: 1 takes its time as a real kubelet
- * does, 0.1 a tenth of it.
- */
-export async function setPace(lab: LabHosts, factor: number): Promise<void> {
-  await Promise.all(
-    lab.hosts.map((host) => atConsole(lab, host.name, 'echo "$1" >/run/kubelet-pace', [String(factor)])),
   )
 }
 

@@ -12,7 +12,8 @@ What it does as the real one does:
 - each start of a container has a log of its own, named by how many there were before it, and only the
   newest two are kept (without the prefix that a container runtime puts before each line).
 
-It takes its time as the real one does; /run/kubelet-pace holds a factor for that (1 = real).
+The real one takes seconds to notice, to start, to try again; this one takes a tenth of that. /run/kubelet-pace
+holds another factor (1 = as the real one), for the fault that makes a host's kubelet slow.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ import yaml
 
 MANIFESTS = "/etc/kubernetes/manifests"
 PACE_FILE = "/run/kubelet-pace"
+FAST = 0.1
 LOGS = "/var/log/pods"
 UNIT_PREFIX = "static-pod-"
 
@@ -42,7 +44,7 @@ def pace():
         with open(PACE_FILE, encoding="ascii") as file:
             return float(file.read())
     except (OSError, ValueError):
-        return 1.0
+        return FAST
 
 
 def systemctl(*args):

@@ -100,8 +100,11 @@ function newKeyArguments(keyPath: string): readonly string[] {
     'req',
     '-new',
     '-x509',
+    // kubeadm's other choice (ClusterConfiguration, encryptionAlgorithm ECDSA-P256): made in a tenth of the time.
     '-newkey',
-    'rsa:2048',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
     '-nodes',
     '-config',
     OPENSSL_CONFIG,

@@ -10,12 +10,14 @@ import { ensureBaseRoot } from './base-root.ts'
 import { ensureEtcd } from './etcd.ts'
 import { ensureKubernetes } from './kubernetes.ts'
 import { cacheDir, readLock } from './parts.mjs'
+import { ensureSeedSnapshot } from './seed-snapshot.ts'
 
 const say = (line: string): void => console.log(line)
 
 try {
   const { etcd } = readLock()
   const etcdBinDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
+  await ensureSeedSnapshot(etcdBinDir)
   const profile = process.argv[2] === 'kubeadm' ? 'kubeadm' : 'etcd'
   const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
   if (profile === 'kubeadm') {

@@ -27,6 +27,10 @@ export function registerLab(program: Command, act: Act): void {
       .choices(['etcd', 'kubeadm'])
       .default('etcd'),
   )
+  up.option(
+    '--join',
+    "members join one by one as kubeadm's do, instead of starting all from an empty snapshot",
+  )
   act(examples(up, ['sudo requorum lab up', 'sudo requorum lab up --profile kubeadm']), labUp)
   act(examples(verb('down', 'take it down; nothing of it is left'), ['sudo requorum lab down']), labDown)
   act(examples(verb('status', 'its hosts and services'), ['sudo requorum lab status']), labStatus)
@@ -46,7 +50,12 @@ async function labUp(call: Call): Promise<Outcome> {
   const profile = call.text('profile') === 'kubeadm' ? 'kubeadm' : 'etcd'
   // The first time it builds Kubernetes, for minutes, and shows how far it is.
   if (profile === 'kubeadm') await runSetUp('kubeadm', 'stderr')
-  await lab.labUp({ name: labName(call), profile, say: (line) => call.say(line) })
+  await lab.labUp({
+    name: labName(call),
+    profile,
+    joinOneByOne: call.flag('join'),
+    say: (line) => call.say(line),
+  })
   const took = humanSeconds((Date.now() - startedAt) / 1_000)
   const status = await lab.labStatus(labName(call))
   if (status === undefined) throw noLab(labName(call))

@@ -8,18 +8,18 @@ import type { Diagnosis, NextStep } from '../../domain/diagnosis.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { findFault } from '../../lab/hosts/faults.ts'
-import { setPace, waitForAll } from '../../lab/hosts/form-cluster.ts'
+import { waitForAll } from '../../lab/hosts/form-cluster.ts'
 import { readAll } from '../../lab/hosts/keyspace.ts'
 import { requorum } from './command.ts'
 import { differences, etcdctl, makeSchedule, readAllWhenUp } from './recoveries.ts'
 import { controlPlaneFiles, everyHost, useLab } from './use-lab.ts'
 
-const own = useLab({ keys: 3_000 })
+// As kubeadm forms it: a first node that begins anew has the IDs of the cluster that it was the first of.
+const own = useLab({ joinOneByOne: true, keys: 3_000 })
 const NAMES = ['cp-01', 'cp-02', 'cp-03']
 
 test('a healthy cluster is healthy, and looking changes no file of the control plane', async (t) => {
   const { lab } = own()
-  await setPace(lab.hosts, 0.1)
   const files = await everyHost(lab, (host) => traces(host))
   const diagnosis = await diagnosed(t, 'healthy', [])
   assert.deepEqual(await everyHost(lab, (host) => traces(host)), files)
@@ -142,7 +142,6 @@ test('the opening scene: one corrupted in mid-defragmentation, the two others fl
 
 test('with the two steady again the commands it prints, typed as they stand, replace the member', async (t) => {
   const { lab } = own()
-  await setPace(lab.hosts, 0.1)
   const content = await readAllWhenUp(lab)
   await waitForAll({ ...lab.hosts, hosts: lab.hosts.hosts.filter(({ name }) => name !== 'cp-02') })
   await makeSchedule(own())

@@ -13,7 +13,8 @@ import { ALL_VOTE, clusterIds, holdEtcdctl, inject, members, memberList, mend, u
 import { differences, failureOf, untilStep } from './recoveries.ts'
 import { editClusterFile, useLab } from './use-lab.ts'
 
-const own = useLab({ keys: 500 })
+// As kubeadm forms it: a first node that begins anew has the IDs of the cluster that it was the first of.
+const own = useLab({ joinOneByOne: true, keys: 500 })
 
 /** Starts a replacement of this node's member, or of whatever is found, and approves its plan. */
 async function consented(node?: string): Promise<() => Promise<Ended<ReplaceVerdict>>> {
@@ -212,14 +213,14 @@ test('a member that flaps: without a name it is left alone after repeated looks,
     const result = await consented(host)
     // The disk or the memory that made it flap is changed while its etcd is stopped.
     await untilStep(own(), 'Set its data aside')
-    await atConsole(lab.hosts, host, 'systemctl stop lab-flap-etcd; echo 1 >/run/kubelet-pace')
+    await atConsole(lab.hosts, host, 'systemctl stop lab-flap-etcd; rm -f /run/kubelet-pace')
     const verdict = replaced(await result(), t)
     assert.equal(verdict.node, host)
   } finally {
     await atConsole(
       lab.hosts,
       host,
-      'systemctl stop lab-flap-etcd 2>/dev/null || true; echo 1 >/run/kubelet-pace',
+      'systemctl stop lab-flap-etcd 2>/dev/null || true; rm -f /run/kubelet-pace',
     )
   }
 })

@@ -20,7 +20,12 @@ export interface OwnLab {
  * in it. A lab that does not come up fails the file: a test of the lab that did not run proves nothing.
  */
 export function useLab(
-  options: { keys?: number; cluster?: Record<string, unknown>; diskBytes?: number } = {},
+  options: {
+    keys?: number
+    cluster?: Record<string, unknown>
+    diskBytes?: number
+    joinOneByOne?: boolean
+  } = {},
 ): () => OwnLab {
   let own: OwnLab | undefined
   let dir: string | undefined
@@ -33,6 +38,7 @@ export function useLab(
       name,
       dir,
       say: (line) => said.push(line),
+      joinOneByOne: options.joinOneByOne ?? false,
       ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
       ...(options.diskBytes === undefined ? {} : { diskBytes: options.diskBytes }),
     }).catch((error: unknown) => {

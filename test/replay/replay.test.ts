@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
-import { bundleWorkflowCode, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker'
-import { WORKFLOW_CODE } from '../../workers/main.ts'
+import { Worker } from '@temporalio/worker'
+import { workflowBundle } from '../../workers/workflow-bundle.ts'
 
 /**
  * Runs of real labs, stored. Today's workflow code has to take the same decisions over them, or a recovery
@@ -12,9 +12,9 @@ import { WORKFLOW_CODE } from '../../workers/main.ts'
  */
 const HISTORIES = new URL('./histories/', import.meta.url)
 
-let workflowBundle: WorkflowBundleWithSourceMap
+let bundle: { code: string }
 before(async () => {
-  workflowBundle = await bundleWorkflowCode(WORKFLOW_CODE)
+  bundle = await workflowBundle()
 })
 
 const files = readdirSync(HISTORIES).filter((name) => name.endsWith('.json'))
@@ -33,6 +33,6 @@ for (const name of files) {
     // eslint-disable-next-line no-restricted-properties -- a history of Temporal's
     const history: unknown = JSON.parse(readFileSync(new URL(name, HISTORIES), 'utf8'))
     // A recovery looks at its own workflow ID; record.ts names the cluster `replay`.
-    await Worker.runReplayHistory({ workflowBundle }, history, 'recovery/replay')
+    await Worker.runReplayHistory({ workflowBundle: bundle }, history, 'recovery/replay')
   })
 }

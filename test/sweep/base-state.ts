@@ -9,13 +9,10 @@ import { everyHost, wakeUp, type OwnLab } from '../lab/use-lab.ts'
 export type Broken = 'nothing' | 'cp-02' | 'quorum'
 
 const BASE = '/var/lib/lab-base'
-/** The kubelet stand-in takes its time as the real one does; hundreds of cases needn't. */
-const PACE = '0.2'
 
 const STOP = `
   systemctl stop kubelet
-  systemctl stop 'static-pod-*' 'requorum-*' || true
-  echo ${PACE} >/run/kubelet-pace`
+  systemctl stop 'static-pod-*' 'requorum-*' || true`
 
 /** A healthy cluster with one proved backup, and the way back to it from whatever a case left. */
 export class BaseState {

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ApplicationFailure } from '@temporalio/common'
 import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client'
-import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
 import { z } from 'zod'
 import { recoveryWorkflowId } from '../../domain/messages.ts'
 import type { Progress } from '../../domain/progress.ts'
@@ -13,7 +12,6 @@ import { findFault } from '../../lab/hosts/faults.ts'
 import { findEngine, startEngine } from '../../lab/services/engine.ts'
 import { findWorker, startWorker, stopWorker } from '../../lab/services/worker.ts'
 import { traced, type Armed, type Traced } from '../../workers/failpoints.ts'
-import { WORKFLOW_CODE } from '../../workers/main.ts'
 import { engineDir, makeSchedule, readAllWhenUp } from '../lab/recoveries.ts'
 import type { OwnLab } from '../lab/use-lab.ts'
 import { BaseState } from './base-state.ts'
@@ -74,14 +72,10 @@ export class Sweep {
     await makeSchedule(own)
     const backedUp = await operator.backup()
     if (!('verdict' in backedUp)) throw new Error(`The first backup failed: ${backedUp.message}`)
-    // A worker that is started again and again should not bundle each time.
-    const bundle = join(lab.dir, 'engine', 'workflows.js')
-    const { code } = await bundleWorkflowCode({ ...WORKFLOW_CODE, logger: new DefaultLogger('ERROR') })
-    await writeFile(bundle, code)
     const file = join(lab.dir, 'engine', 'failpoint.json')
     await stopWorker(lab.dir)
     const base = await BaseState.keep(own)
-    return new Sweep(own, base, { REQUORUM_FAILPOINTS: file, REQUORUM_WORKFLOW_BUNDLE: bundle }, file)
+    return new Sweep(own, base, { REQUORUM_FAILPOINTS: file }, file)
   }
 
   /** Runs a runbook undisturbed and lists the cases that its steps give. */

@@ -12,7 +12,8 @@ import type { ReachedNode } from '../../domain/survey.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import { answering, SILENT, symptoms } from '../unit/examples.ts'
 import { BareEngine, type Asked, type BareRun, type Outcome } from './bare-engine.ts'
-import { handsOf, workflowBundle } from './engine.ts'
+import { workflowBundle } from '../../workers/workflow-bundle.ts'
+import { handsOf } from './engine.ts'
 import { ModelCluster } from './model-cluster.ts'
 
 /** What may start only by a consent. Locks, journals, marks, looks and backups destroy nothing. */
@@ -139,7 +140,7 @@ let engine: BareEngine
 const models = new Map<string, ModelCluster>()
 const hands = handsOf(models)
 before(async () => {
-  engine = await BareEngine.start(await workflowBundle(PRELOADED), Object.keys(hands))
+  engine = await BareEngine.start((await workflowBundle(PRELOADED)).code, Object.keys(hands))
 })
 after(() => engine.stop())
 

@@ -1,14 +1,12 @@
 /** Real workflow code in a real worker on Temporal's time-skipping server, over model clusters. */
 import assert from 'node:assert/strict'
-import { createHash, randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client'
 import { Context } from '@temporalio/activity'
 import { ActivityFailure, ApplicationFailure, CancelledFailure } from '@temporalio/common'
 import { TestWorkflowEnvironment } from '@temporalio/testing'
-import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker'
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
 import type { Activities } from '../../activities/index.ts'
 import type { AdoptVerdict } from '../../domain/adopt-verdict.ts'
 import type { Answer, Decision } from '../../domain/consent.ts'
@@ -29,10 +27,8 @@ import type { Progress, WaitingCheckpoint } from '../../domain/progress.ts'
 import type { BackupVerdict, ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 import { partPath } from '../../lab/parts/parts.mjs'
 import { failureInterceptor } from '../../workers/failure-interceptor.ts'
-import { WORKFLOW_CODE } from '../../workers/main.ts'
+import { workflowBundle } from '../../workers/workflow-bundle.ts'
 import { ModelCluster } from './model-cluster.ts'
-
-const root = join(import.meta.dirname, '../..')
 
 /** What a run ended with: its result, or the code and words of its failure. */
 export type End<Result> =
@@ -59,7 +55,7 @@ export class Engine {
 
   static async start(): Promise<Engine> {
     Runtime.install({ logger: new DefaultLogger('ERROR') })
-    const [env, code] = await Promise.all([
+    const [env, bundle] = await Promise.all([
       TestWorkflowEnvironment.createTimeSkipping({
         server: { executable: { type: 'existing-path', path: partPath('temporal-test-server') } },
       }),
@@ -69,7 +65,7 @@ export class Engine {
     const worker = await Worker.create({
       connection: env.nativeConnection,
       taskQueue: TASK_QUEUE,
-      workflowBundle: { code },
+      workflowBundle: bundle,
       activities: handsOf(models),
       interceptors: { activity: [failureInterceptor] },
       maxHeartbeatThrottleInterval: BEAT_MS,
@@ -368,35 +364,3 @@ async function cancellable<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 const BEAT_MS = 100
-const DAY_MS = 86_400_000
-
-/** Bundling takes ten seconds: once for each state of the sources, kept in node_modules/.cache. */
-export async function workflowBundle(preloadModules: string[] = []): Promise<string> {
-  const hash = createHash('sha256').update(preloadModules.join())
-  for (const file of ['package-lock.json', ...sourcesOf('workflows'), ...sourcesOf('domain')]) {
-    hash.update(`${file}\0`).update(readFileSync(join(root, file)))
-  }
-  const cache = join(root, 'node_modules/.cache/requorum-workflows')
-  const name = `${hash.digest('hex').slice(0, 24)}.js`
-  mkdirSync(cache, { recursive: true })
-  if (readdirSync(cache).includes(name)) return readFileSync(join(cache, name), 'utf8')
-  const { code } = await bundleWorkflowCode({
-    ...WORKFLOW_CODE,
-    preloadModules,
-    logger: new DefaultLogger('ERROR'),
-  })
-  writeFileSync(join(cache, `${name}.${process.pid}`), code)
-  // Another checkout's run may be about to read one of today's.
-  for (const old of readdirSync(cache).map((file) => join(cache, file))) {
-    if (statSync(old).mtimeMs < Date.now() - DAY_MS) rmSync(old, { force: true })
-  }
-  renameSync(join(cache, `${name}.${process.pid}`), join(cache, name))
-  return code
-}
-
-function sourcesOf(room: string): string[] {
-  return readdirSync(join(root, room), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .sort()
-    .map((file) => join(room, file))
-}

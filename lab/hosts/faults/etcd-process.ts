@@ -3,6 +3,8 @@ import { KILL_ETCD } from './etcd-damage.ts'
 import { always, type Fault } from './fault.ts'
 
 const FLAPPER = 'lab-flap-etcd'
+/** How fast the stand-in for the kubelet is: 1 is a real one's pace, and none a tenth of it. */
+const KUBELET_PACE = '/run/kubelet-pace'
 /** Up for longer than etcd takes to join, down for as long as the kubelet's back-off is. */
 const UP_SECONDS = 8
 
@@ -21,7 +23,7 @@ export const ETCD_PROCESS: readonly Fault[] = [
     available: always,
     inject: async (lab, host) => {
       const script = `
-        echo 0.05 >/run/kubelet-pace   # a real back-off grows to five minutes; this one stays short
+        echo 0.05 >${KUBELET_PACE}   # a real back-off grows to five minutes; this one stays short
         systemd-run --quiet --collect --unit=${FLAPPER} /bin/sh -c '
           while :; do
             until pgrep -x etcd >/dev/null; do sleep 0.2; done
@@ -36,8 +38,23 @@ export const ETCD_PROCESS: readonly Fault[] = [
       await atConsole(
         lab,
         host,
-        `systemctl stop ${FLAPPER}; echo 1 >/run/kubelet-pace; systemctl restart kubelet`,
+        `systemctl stop ${FLAPPER}; rm -f ${KUBELET_PACE}; systemctl restart kubelet`,
       )
+    },
+  },
+  {
+    name: 'slow-kubelet',
+    describe:
+      'The kubelet takes seconds to notice a manifest, to start its pod and to try again, as on a busy node',
+    available: (lab) =>
+      lab.profile === 'etcd'
+        ? always()
+        : Promise.resolve({ available: false, why: 'a real kubelet takes the time that it takes' }),
+    inject: async (lab, host) => {
+      await atConsole(lab, host, `echo 1 >${KUBELET_PACE}`)
+    },
+    mend: async (lab, host) => {
+      await atConsole(lab, host, `rm -f ${KUBELET_PACE}`)
     },
   },
   {
