@@ -9,17 +9,27 @@ import { bringUpHosts } from './hosts/bring-up.ts'
 import { atConsole } from './hosts/console.ts'
 import { destroyQuorum, type Destruction } from './hosts/destroy-quorum.ts'
 import { FAULTS, findFault } from './hosts/faults.ts'
-import { readLab, type LabHosts, type LabProfile } from './hosts/lab-hosts.ts'
+import {
+  checkLabName,
+  readLab,
+  readRegisteredLab,
+  type LabHosts,
+  type LabProfile,
+} from './hosts/lab-hosts.ts'
+import { anySupervised } from './hosts/power.ts'
+import { register, registeredDir, registryOf, unregister } from './hosts/registry.ts'
 import { shellInto } from './hosts/secure-shell.ts'
 import { hostStatus, takeDownHosts, type HostStatus } from './hosts/take-down.ts'
 import { ensureBaseRoot } from './parts/base-root.ts'
+import { exclusively } from './parts/exclusive.mjs'
 import { ensureEtcd } from './parts/etcd.ts'
 import { ensureSeedSnapshot } from './parts/seed-snapshot.ts'
 import { kubernetesParts } from './parts/kubernetes.ts'
-import { cacheDir, readLock } from './parts/parts.mjs'
+import { cacheDir, partPath, readLock } from './parts/parts.mjs'
 import { findEngine, startEngine, stopEngine, type Engine } from './services/engine.ts'
+import { endAllBelow } from './services/process.ts'
 import { findStore, startStore, stopStore, type Store } from './services/store.ts'
-import { findWorker, startWorker, stopWorker } from './services/worker.ts'
+import { findWorker, startWorker } from './services/worker.ts'
 import type { Say } from './services/service.ts'
 
 export { FAULTS } from './hosts/faults.ts'
@@ -59,50 +69,86 @@ export function labDir(name = 'lab'): string {
   return join(REPOSITORY, '.lab', name)
 }
 
-/** Brings a lab up, or finds what of it runs and completes it. A failed start takes away what it made. */
+/**
+ * Brings a lab up, or finds what of it runs and completes it. What a killed lab of the same name left goes first,
+ * wherever it lived. A failed start takes away what it made.
+ * @throws Error when a lab of this name is up from another directory.
+ */
 export async function labUp(request: LabRequest): Promise<Lab> {
   const name = request.name ?? 'lab'
   const dir = resolve(request.dir ?? labDir(name))
-  const { say } = request
-  const fresh = (await readLab(dir)) === undefined
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  try {
-    const { etcd } = readLock()
-    const binDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
-    const profile = request.profile ?? 'etcd'
-    const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
-    const layer = profile === 'kubeadm' ? { layer: kubernetesParts().layer } : {}
-    const seed =
-      profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(binDir) } : {}
-    const [hosts, store, engine] = await allOrNothing([
-      bringUpHosts({
-        name,
-        profile,
-        dir,
-        baseRoot,
-        ...layer,
-        ...seed,
-        binDir,
-        say,
-        ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
-      }),
-      startStore({ dir: join(dir, 'store'), say }),
-      startEngineAndWorker(dir, say),
-    ])
-    const lab: Lab = { name, dir, hosts, store, engine }
-    await writeClusterFile(lab, request.cluster ?? {})
-    await markForDrills(lab)
-    if (dir === labDir(name)) await writeFile(join(dirname(dir), 'home'), `${dir}\n`)
-    return lab
-  } catch (error) {
-    if (fresh) {
-      // Why it did not come up is what people have to hear; what could not be cleaned up comes on top of it.
-      await labDown({ name, dir, say }).catch((failure: unknown) => {
-        say(`Cleaning up failed too: ${failure instanceof Error ? failure.message : String(failure)}`)
-      })
+  checkLabName(name)
+  checkRoot()
+  return exclusively(registryOf(name), async () => {
+    await reclaim(name, dir, request.say)
+    const fresh = (await readLab(dir)) === undefined
+    await register(name, dir)
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+    try {
+      return await bringUp(name, dir, request)
+    } catch (error) {
+      if (fresh) {
+        // Why it did not come up is what people have to hear; what could not be cleaned up comes on top of it.
+        await takeDown(name, dir, request.say).catch((failure: unknown) => {
+          request.say(
+            `Cleaning up failed too: ${failure instanceof Error ? failure.message : String(failure)}`,
+          )
+        })
+      }
+      throw error
     }
-    throw error
+  })
+}
+
+async function bringUp(name: string, dir: string, request: LabRequest): Promise<Lab> {
+  const { say } = request
+  const { etcd } = readLock()
+  const binDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
+  const profile = request.profile ?? 'etcd'
+  const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
+  const layer = profile === 'kubeadm' ? { layer: kubernetesParts().layer } : {}
+  const seed =
+    profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(binDir) } : {}
+  const [hosts, store, engine] = await allOrNothing([
+    bringUpHosts({
+      name,
+      profile,
+      dir,
+      baseRoot,
+      ...layer,
+      ...seed,
+      binDir,
+      say,
+      ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
+    }),
+    startStore({ dir: join(dir, 'store'), say }),
+    startEngineAndWorker(dir, say),
+  ])
+  const lab: Lab = { name, dir, hosts, store, engine }
+  await writeClusterFile(lab, request.cluster ?? {})
+  await markForDrills(lab)
+  if (dir === labDir(name)) await writeFile(join(dirname(dir), 'home'), `${dir}\n`)
+  return lab
+}
+
+function checkRoot(): void {
+  if (process.getuid?.() === 0) return
+  throw new Error('The lab makes network namespaces and mounts, which only root may. Start it with sudo.')
+}
+
+/** Takes away what a lab of this name left in another directory when it was killed. One that lives is left alone. */
+async function reclaim(name: string, dir: string, say: Say): Promise<void> {
+  const other = await registeredDir(name)
+  if (other === undefined || other === dir) return
+  const hosts = await readRegisteredLab(name)
+  if (hosts !== undefined && (await anySupervised(hosts))) {
+    throw new Error(
+      `A lab "${name}" is up already, from ${other}. Take it down there (requorum lab down), ` +
+        'or give this one another name (requorum lab up --name NAME).',
+    )
   }
+  say(`A lab "${name}" was killed and left things in ${other}; they go first`)
+  await takeDown(name, other, say)
 }
 
 /** The worker reads the cluster's file when a run asks for it, so that it starts beside the hosts. */
@@ -136,16 +182,25 @@ export async function findLab(name = 'lab', dir = labDir(name)): Promise<Lab | u
 export async function labDown(request: Pick<LabRequest, 'name' | 'dir' | 'say'>): Promise<void> {
   const name = request.name ?? 'lab'
   const dir = resolve(request.dir ?? labDir(name))
-  const hosts = await readLab(dir)
-  await stopWorker(dir)
+  checkRoot()
+  await exclusively(registryOf(name), () => takeDown(name, dir, request.say))
+}
+
+async function takeDown(name: string, dir: string, say: Say): Promise<void> {
+  const known = (await registeredDir(name)) === dir ? await readRegisteredLab(name) : undefined
+  const hosts = (await readLab(dir)) ?? known
+  // Nothing of it is wanted again, so that nobody is given time to say farewell.
   await allOrNothing([
-    stopEngine(join(dir, 'engine')),
-    stopStore(join(dir, 'store')),
-    hosts === undefined ? Promise.resolve() : takeDownHosts(hosts, { say: request.say }),
+    endAllBelow(dir),
+    hosts === undefined ? Promise.resolve() : takeDownHosts(hosts, { say }),
   ])
+  // What services left outside of their directories.
+  await allOrNothing([stopEngine(join(dir, 'engine')), stopStore(join(dir, 'store'))])
   const pointer = join(dirname(dir), 'home')
   if (existsSync(pointer) && (await readFile(pointer, 'utf8')).trim() === dir) await rm(pointer)
   await rm(dir, { recursive: true, force: true })
+  if (hosts !== undefined) await unregister(hosts.name, dir)
+  await unregister(name, dir)
 }
 
 export interface LabStatus {
@@ -156,6 +211,8 @@ export interface LabStatus {
   readonly ui: string | null
   readonly store: string | null
   readonly worker: number | null
+  /** Where the Temporal CLI of the lab's parts is. */
+  readonly temporal: string
 }
 
 export async function labStatus(name = 'lab', dir = labDir(name)): Promise<LabStatus | undefined> {
@@ -170,6 +227,7 @@ export async function labStatus(name = 'lab', dir = labDir(name)): Promise<LabSt
     ui: engine?.uiUrl ?? null,
     store: store?.endpoint ?? null,
     worker: (await findWorker(dir)) ?? null,
+    temporal: partPath('temporal'),
   }
 }
 

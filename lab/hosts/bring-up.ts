@@ -18,7 +18,7 @@ import {
 } from './lab-hosts.ts'
 import { bridgeName, claimSubnet, layBridge } from './network.ts'
 import { makePki } from './pki.ts'
-import { hostInit, startHost } from './power.ts'
+import { hostInit, isSupervised, killHost, startHost } from './power.ts'
 import { takeDownHosts } from './take-down.ts'
 
 const GIB = 1024 ** 3
@@ -154,7 +154,15 @@ async function resume(lab: LabHosts, options: BringUpOptions): Promise<LabHosts>
       `Lab "${lab.name}" is up with profile ${lab.profile}. Take it down first, or give the other one a name of its own.`,
     )
   }
-  const inits = await Promise.all(lab.hosts.map((host) => hostInit(lab, host)))
+  const inits = await Promise.all(
+    lab.hosts.map(async (host) => {
+      const init = await hostInit(lab, host)
+      if (init === undefined || (await isSupervised(lab, host))) return init
+      // Its nspawn was killed and the host lives on: it could not even reboot.
+      await killHost(lab, host.name)
+      return undefined
+    }),
+  )
   if (inits.every((init) => init !== undefined)) {
     if (lab.profile === 'kubeadm') await startLoadBalancer(lab, options.say)
     options.say(`Lab "${lab.name}" is up already on ${lab.subnet}`)
@@ -179,9 +187,6 @@ function checkOptions(options: BringUpOptions, dir: string): void {
   checkLabName(options.name)
   if (/[:,\\]/.test(dir + options.baseRoot)) {
     throw new Error(`The lab can't live in ${dir}: overlayfs takes no colon, comma or backslash in a path.`)
-  }
-  if (process.getuid?.() !== 0) {
-    throw new Error('The lab makes network namespaces and mounts, which only root may. Start it with sudo.')
   }
 }
 

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { errorCode } from './commands.ts'
+import { registeredHosts, registerHosts, registryOf } from './registry.ts'
 
 /** The three control-plane hosts of every lab, in the order in which they form their cluster. */
 export const HOST_NAMES = ['cp-01', 'cp-02', 'cp-03'] as const
@@ -125,11 +126,11 @@ export function checkLabName(name: string): void {
 }
 
 /**
- * Six hex digits for names that the kernel limits to 15 characters (IFNAMSIZ). Two labs of one name
- * in two directories get different ones.
+ * Six hex digits for names that the kernel limits to 15 characters (IFNAMSIZ). By the name alone: what a killed lab
+ * left is found from any directory.
  */
-export function labTag(lab: Pick<LabHosts, 'name' | 'dir'>): string {
-  return createHash('sha256').update(`${lab.name}\n${lab.dir}`).digest('hex').slice(0, 6)
+export function labTag(lab: Pick<LabHosts, 'name'>): string {
+  return createHash('sha256').update(lab.name).digest('hex').slice(0, 6)
 }
 
 /** Reads a lab's description; undefined when there is none in this directory. */
@@ -138,11 +139,20 @@ export async function readLab(dir: string): Promise<LabHosts | undefined> {
     if (errorCode(error) === 'ENOENT') return undefined
     throw error
   })
-  if (text === undefined) return undefined
+  return text === undefined ? undefined : parseLab(text, labPaths({ dir }).state)
+}
+
+/** The description of the lab of this name, as it is known on this machine; undefined when there is none. */
+export async function readRegisteredLab(name: string): Promise<LabHosts | undefined> {
+  const text = await registeredHosts(name)
+  return text === undefined ? undefined : parseLab(text, registryOf(name))
+}
+
+function parseLab(text: string, where: string): LabHosts {
   const parsed = labHosts.safeParse(JSON.parse(text))
   if (parsed.success) return parsed.data
   throw new Error(
-    `${labPaths({ dir }).state} is not a lab description of this version: ${parsed.error.message}. ` +
+    `${where} is not a lab description of this version: ${parsed.error.message}. ` +
       'Take the lab down with the version that made it, or delete its directory after you looked at it.',
   )
 }
@@ -150,7 +160,9 @@ export async function readLab(dir: string): Promise<LabHosts | undefined> {
 export async function writeLab(lab: LabHosts): Promise<void> {
   await mkdir(lab.dir, { recursive: true, mode: 0o700 })
   const { state } = labPaths(lab)
-  await writeFile(`${state}.new`, `${JSON.stringify(lab, null, 2)}\n`, { mode: 0o600 })
+  const text = `${JSON.stringify(lab, null, 2)}\n`
+  await registerHosts(lab.name, lab.dir, text)
+  await writeFile(`${state}.new`, text, { mode: 0o600 })
   await rename(`${state}.new`, state)
 }
 

@@ -6,13 +6,16 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { errorCode } from './commands.ts'
-import { identify } from '../services/process.ts'
+import { z } from 'zod'
+import { identify, isRunning } from '../services/process.ts'
 import { findHost, hostPaths, type LabHost, type LabHosts } from './lab-hosts.ts'
 import { cutCable, namespaceName, plugIn, unplug } from './network.ts'
 
 const SUPERVISE = fileURLToPath(new URL('supervise-host.sh', import.meta.url))
 
 const CGROUPS = '/sys/fs/cgroup'
+
+const processIdentity = z.object({ pid: z.number(), startTicks: z.number(), bootId: z.string() })
 
 /**
  * Switches a host on with the disk that it has, and returns when its sshd answers. A host that is
@@ -67,6 +70,25 @@ export async function hostInit(
     if (/^NSpid:\t\d+\t1$/m.test(status)) return pid
   }
   return undefined
+}
+
+/**
+ * Whether the supervisor of a host runs. A host that is on without one was cut off from whoever holds it (a SIGKILL of
+ * its nspawn leaves its init alive): it can't reboot, and nobody waits for it.
+ */
+export async function isSupervised(
+  lab: Pick<LabHosts, 'dir'>,
+  host: Pick<LabHost, 'name'>,
+): Promise<boolean> {
+  const text = await readFile(hostPaths(lab, host.name).supervisor, 'utf8').catch(() => 'null')
+  // eslint-disable-next-line no-restricted-properties -- written by boot, no numbers of 64 bits
+  const supervisor = processIdentity.nullable().safeParse(JSON.parse(text))
+  return supervisor.success && supervisor.data !== null && isRunning(supervisor.data)
+}
+
+/** Whether anybody still holds a host of this lab. */
+export async function anySupervised(lab: Pick<LabHosts, 'dir' | 'hosts'>): Promise<boolean> {
+  return (await Promise.all(lab.hosts.map((host) => isSupervised(lab, host)))).includes(true)
 }
 
 /** Whether a TCP port of the lab answers, within half a second. */

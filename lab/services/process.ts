@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -103,6 +103,34 @@ export async function endProcess(
     `Process ${target.pid} is still there 5 s after SIGKILL, so it hangs in the kernel. ` +
       `Look at /proc/${target.pid}/stack and the disk below it.`,
   )
+}
+
+/**
+ * Ends at once whatever `launch` started below a directory, and what that started: for a lab that is thrown away, and
+ * when nobody can be asked who it was, since the directory may be gone and its records with it. A launched process
+ * has its own directory as HOME; no person has.
+ */
+export async function endAllBelow(directory: string): Promise<void> {
+  for (;;) {
+    const found = readdirSync('/proc').flatMap((entry) => {
+      const home = /^\d+$/.test(entry)
+        ? /\0HOME=([^\0]*)/.exec(`\0${readEnvironment(entry)}`)?.[1]
+        : undefined
+      const below = home === directory || home?.startsWith(`${directory}/`) === true
+      return (below ? identify(Number(entry)) : undefined) ?? []
+    })
+    // Once more after the last one: a process may have been born while others were listed.
+    if (found.length === 0) return
+    await Promise.all(found.map((each) => endProcess(each, 0)))
+  }
+}
+
+function readEnvironment(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 /**

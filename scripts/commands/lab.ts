@@ -158,6 +158,10 @@ function labText(status: LabStatus): string {
       ['engine', status.engine === null ? 'down' : `${status.engine}, UI ${status.ui ?? 'unknown'}`],
       ['worker', status.worker === null ? 'down' : `pid ${status.worker}`],
       ['store', status.store ?? 'down'],
+      [
+        'temporal',
+        `${status.temporal} (the CLI${status.engine === null ? '' : `; add --address ${status.engine}`})`,
+      ],
     ]),
     '',
     ...table(

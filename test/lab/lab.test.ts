@@ -1,7 +1,7 @@
 /** The lab itself: quick to find again, and nothing of it is left when it is down, however it came to that. */
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -11,9 +11,10 @@ import { bridgeName } from '../../lab/hosts/network.ts'
 import { writeLab } from '../../lab/hosts/lab-hosts.ts'
 import { findLab, labDown, labStatus, labUp, type Lab } from '../../lab/lab.ts'
 import { findWorker } from '../../lab/services/worker.ts'
+import { tracesOf, type Traces } from './traces.ts'
 
-const PROMISED_UP_SECONDS = 60
-const PROMISED_DOWN_SECONDS = 10
+const PROMISED_UP_SECONDS = 6
+const PROMISED_DOWN_SECONDS = 1
 const name = `u${process.pid.toString(36)}`
 const made: { name: string; dir: string }[] = []
 let lab: Lab
@@ -28,7 +29,7 @@ after(async () => {
 
 test('a lab comes up with hosts, etcd, store, engine and worker', async (t) => {
   const dir = await place(name)
-  traces = await tracesOf(dir)
+  traces = await tracesOf(nameOf(dir), dir)
   assert.deepEqual(
     traces,
     { ...traces, processes: [], mounts: [], cgroups: [] },
@@ -60,7 +61,7 @@ test('up again finds what runs and changes nothing', async (t) => {
 
 test('two labs stand side by side and know nothing of each other', async (t) => {
   const dir = await place(`${name}b`)
-  const before = await tracesOf(dir)
+  const before = await tracesOf(nameOf(dir), dir)
   const other = await labUp({ name: `${name}b`, dir, say: () => undefined })
   assert.notEqual(other.hosts.subnet, lab.hosts.subnet)
   await seedKeyspace(other.hosts, { keys: 7, seed: 2 })
@@ -70,7 +71,7 @@ test('two labs stand side by side and know nothing of each other', async (t) => 
   const began = performance.now()
   await labDown({ name: `${name}b`, dir, say: () => undefined })
   t.diagnostic(`the second one down: ${since(began)} s`)
-  assert.deepEqual(await tracesOf(dir), before)
+  assert.deepEqual(await tracesOf(nameOf(dir), dir), before)
   assert.equal(existsSync(dir), false)
   assert.ok(await findLab(name, lab.dir), 'the first one still runs')
   assert.equal((await readAll(lab.hosts)).keys.length, 30)
@@ -79,38 +80,38 @@ test('two labs stand side by side and know nothing of each other', async (t) => 
 test('a lab that can not come up cleans up after itself and says what to do', async (t) => {
   // Its place is taken by a lab of another name: the hosts refuse, while store and engine come up beside them.
   const dir = await place(`${name}c`)
-  const before = await tracesOf(dir)
+  const before = await tracesOf(nameOf(dir), dir)
   await writeLab({ ...lab.hosts, name: 'somebody-elses', dir, hosts: [], ready: true })
   await assert.rejects(
     labUp({ name: `${name}c`, dir, say: () => undefined }),
     /holds lab "somebody-elses".*Use another directory/,
   )
   await labDown({ name: `${name}c`, dir, say: () => undefined })
-  assert.deepEqual(await tracesOf(dir), before)
+  assert.deepEqual(await tracesOf(nameOf(dir), dir), before)
 
   const broken = await place(`${name}d`)
-  const clean = await tracesOf(broken)
+  const clean = await tracesOf(nameOf(broken), broken)
   // Its bridge's name is taken by a link that is no bridge: hosts can't be plugged in, when much of it stands.
   const bridge = bridgeName({ name: `${name}d`, dir: broken })
   await run('ip', ['link', 'add', bridge, 'type', 'veth', 'peer', 'name', `${bridge}-x`])
   const began = performance.now()
   await assert.rejects(labUp({ name: `${name}d`, dir: broken, say: () => undefined }), /ip /)
   t.diagnostic(`failed and cleaned up: ${since(began)} s`)
-  assert.deepEqual(await tracesOf(broken), clean)
+  assert.deepEqual(await tracesOf(nameOf(broken), broken), clean)
 })
 
 test('a name that can not be one is refused before anything is made', async () => {
   const dir = await place('bad')
-  const before = await tracesOf(dir)
+  const before = await tracesOf(nameOf(dir), dir)
   await assert.rejects(labUp({ name: 'Not A Name', dir, say: () => undefined }), /can't be a lab's name/)
-  assert.deepEqual(await tracesOf(dir), before)
+  assert.deepEqual(await tracesOf(nameOf(dir), dir), before)
 })
 
 test('down leaves nothing: no process, namespace, link, route, mount, cgroup, sysctl or file', async (t) => {
   const began = performance.now()
   await labDown({ name, dir: lab.dir, say: () => undefined })
   t.diagnostic(`down: ${since(began)} s (promised: ${PROMISED_DOWN_SECONDS} s on an idle machine)`)
-  assert.deepEqual(await tracesOf(lab.dir), traces)
+  assert.deepEqual(await tracesOf(nameOf(lab.dir), lab.dir), traces)
   assert.equal(existsSync(lab.dir), false)
   const links = (await run('ip', ['-o', 'link'])).stdout
   assert.ok(!links.includes(bridgeName(lab.hosts)))
@@ -120,44 +121,9 @@ test('down of a lab that is not there is fine', async () => {
   await labDown({ name, dir: lab.dir, say: () => undefined })
 })
 
-/** What of one lab can be seen on the machine. Other labs come and go beside it and are not looked at. */
-interface Traces {
-  readonly processes: readonly string[]
-  readonly namespaces: readonly string[]
-  readonly links: readonly string[]
-  readonly routes: readonly string[]
-  readonly mounts: readonly string[]
-  readonly loops: readonly string[]
-  readonly cgroups: readonly string[]
-  readonly nspawn: readonly string[]
-  readonly sysctls: string
+function since(began: number): string {
+  return ((performance.now() - began) / 1_000).toFixed(1)
 }
-
-async function tracesOf(dir: string): Promise<Traces> {
-  const tag = bridgeName({ name: nameOf(dir), dir })
-  const lines = (text: string, part: string): string[] =>
-    text.split('\n').filter((line) => line.includes(part))
-  const claim = existsSync(join(dir, 'hosts.json'))
-    ? (/"subnet": "([^"]+)"/.exec(await readFile(join(dir, 'hosts.json'), 'utf8'))?.[1] ?? tag)
-    : (lastSubnet.get(dir) ?? tag)
-  lastSubnet.set(dir, claim)
-  return {
-    processes: await processesWith([dir, `${tag}-`]),
-    namespaces: lines((await run('ip', ['netns', 'list'])).stdout, tag),
-    links: lines((await run('ip', ['-o', 'link'])).stdout, tag),
-    routes: lines((await run('ip', ['route', 'show', 'table', 'all'])).stdout, claim),
-    mounts: lines(await readFile('/proc/self/mounts', 'utf8'), dir),
-    loops: lines(
-      (await run('losetup', ['--list', '--noheadings', '--output', 'NAME,BACK-FILE'])).stdout,
-      dir,
-    ),
-    cgroups: (await cgroups()).filter((group) => group.includes(tag)),
-    nspawn: await nspawnLeft(tag),
-    sysctls: await sysctls(),
-  }
-}
-
-const lastSubnet = new Map<string, string>()
 
 function nameOf(dir: string): string {
   return made.find((each) => each.dir === dir)?.name ?? name
@@ -167,59 +133,4 @@ async function place(labName: string): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'requorum-lab-'))
   made.push({ name: labName, dir })
   return dir
-}
-
-async function processesWith(parts: readonly string[]): Promise<string[]> {
-  const found: string[] = []
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry) || Number(entry) === process.pid) continue
-    const command = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '')
-    const environment = await readFile(`/proc/${entry}/environ`, 'utf8').catch(() => '')
-    if (parts.some((part) => command.includes(part) || environment.includes(part)))
-      found.push(command.split('\0')[0] ?? '')
-  }
-  return found.sort()
-}
-
-async function cgroups(): Promise<string[]> {
-  const roots = [
-    '/sys/fs/cgroup/requorum-lab',
-    '/sys/fs/cgroup/unified/requorum-lab',
-    '/sys/fs/cgroup/systemd/requorum-lab',
-  ]
-  const found = await Promise.all(roots.map((root) => readdir(root).catch(() => [])))
-  return found.flat()
-}
-
-async function nspawnLeft(tag: string): Promise<string[]> {
-  const shelves = ['propagate', 'unix-export', 'locks'].map((shelf) => `/run/systemd/nspawn/${shelf}`)
-  const found = await Promise.all(shelves.map((shelf) => readdir(shelf).catch(() => [])))
-  return found.flat().filter((entry) => entry.includes(tag))
-}
-
-/** Those that kubelets, bridges and namespaces are known to change. */
-async function sysctls(): Promise<string> {
-  const names = [
-    ...['vm/overcommit_memory', 'kernel/panic', 'kernel/panic_on_oops', 'kernel/keys/root_maxkeys'],
-    ...[
-      'net/ipv4/ip_forward',
-      'net/ipv4/conf/all/forwarding',
-      'net/ipv4/conf/all/rp_filter',
-      'kernel/hostname',
-    ],
-    ...[
-      'net/bridge/bridge-nf-call-iptables',
-      'fs/inotify/max_user_instances',
-      'kernel/core_pattern',
-      'vm/swappiness',
-    ],
-  ]
-  const values = await Promise.all(
-    names.map((each) => readFile(`/proc/sys/${each}`, 'utf8').catch(() => 'none')),
-  )
-  return names.map((each, index) => `${each}=${values[index]?.trim() ?? ''}`).join('\n')
-}
-
-function since(began: number): string {
-  return ((performance.now() - began) / 1_000).toFixed(1)
 }
