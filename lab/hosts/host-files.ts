@@ -3,6 +3,7 @@ import { chmod, chown, copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from './commands.ts'
+import { controlPlaneDoubles } from './control-plane-doubles.ts'
 import { furnishForKubeadm } from './kubeadm/node-files.ts'
 import { LAB_USER, hostPaths, labPaths, type LabHost, type LabHosts } from './lab-hosts.ts'
 
@@ -65,6 +66,12 @@ export async function furnishHost(lab: LabHosts, host: LabHost): Promise<void> {
     mkdir(place('etc/kubernetes/manifests'), { recursive: true, mode: 0o755 }),
     copyFile(standIn, place('usr/bin/kubelet')).then(() => chmod(place('usr/bin/kubelet'), 0o755)),
     installCertificates(lab, host, place),
+    ...controlPlaneDoubles().flatMap(({ manifest, program }) => [
+      write(manifest.path, manifest.text, 0o600),
+      mkdir(dirname(place(program.path)), { recursive: true }).then(() =>
+        run('ln', ['-sf', program.to, place(program.path)]),
+      ),
+    ]),
   ])
   const wants = place('etc/systemd/system/multi-user.target.wants')
   await run('ln', ['-sf', '/etc/systemd/system/kubelet.service', join(wants, 'kubelet.service')])

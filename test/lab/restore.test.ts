@@ -108,8 +108,8 @@ test('the same plan is carried out when the worker is told to stop in the middle
   await fast()
 })
 
-test('the same plan is carried out when the worker is killed while etcd is being stopped', (t) =>
-  killedAt(t, 'Stop etcd'))
+test('the same plan is carried out when the worker is killed while the control plane is being stopped', (t) =>
+  killedAt(t, 'Stop the control plane'))
 
 test('the same plan is carried out when the worker is killed while it waits for etcd', (t) =>
   killedAt(t, 'Wait for etcd'))
@@ -199,10 +199,11 @@ async function killedAt(t: TestContext, title: string, end = killWorker): Promis
   for (const host of lab.hosts.hosts) {
     const started = await attempts(lab, host.name, verdict.recovery)
     assert.deepEqual(started, {
-      'stop-etcd': 1,
+      'stop-the-control-plane': 1,
       'set-the-old-data-aside': 1,
       'restore-the-snapshot': 1,
       'start-etcd': 1,
+      'start-controllers-and-what-else-was-stopped': 1,
     })
     assert.deepEqual(await matches(lab, host.name, '/var/lib/requorum/lock'), [])
   }

@@ -242,11 +242,11 @@ test("the journal's commands alone, typed as they stand, bring a healthy cluster
       host,
       `mkdir -p "/var/lib/requorum/steps/$1"
        systemd-run --quiet --collect --unit=${unit} flock "/var/lib/requorum/steps/$1/lock" sleep 600`,
-      [`${recovery.toLowerCase()}.stop-etcd`],
+      [`${recovery.toLowerCase()}.stop-the-control-plane`],
     ),
   )
   await operator.decide(waiting, 'approve')
-  await untilStep(own, 'Stop etcd')
+  await untilStep(own, 'Stop the control plane')
   await operator.client.workflow.getHandle(recoveryWorkflowId(lab.name)).terminate('the engine is lost')
 
   await byHand(lab, recovery, 'Go on by hand')
