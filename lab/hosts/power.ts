@@ -6,16 +6,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { errorCode } from './commands.ts'
-import { z } from 'zod'
-import { identify, isRunning } from '../services/process.ts'
+import { identify, isRunning, processIdentity } from '../services/process.ts'
 import { findHost, hostPaths, type LabHost, type LabHosts } from './lab-hosts.ts'
 import { cutCable, namespaceName, plugIn, unplug } from './network.ts'
 
 const SUPERVISE = fileURLToPath(new URL('supervise-host.sh', import.meta.url))
 
 const CGROUPS = '/sys/fs/cgroup'
-
-const processIdentity = z.object({ pid: z.number(), startTicks: z.number(), bootId: z.string() })
 
 /**
  * Switches a host on with the disk that it has, and returns when its sshd answers. A host that is

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } f
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 
 /**
  * A process that can't be mistaken for another one. The kernel uses a pid again after its process
@@ -14,6 +15,9 @@ export interface ProcessIdentity {
   readonly startTicks: number
   readonly bootId: string
 }
+
+/** The same as it is read back from a file. */
+export const processIdentity = z.object({ pid: z.number(), startTicks: z.number(), bootId: z.string() })
 
 export interface LaunchRequest {
   readonly command: string

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
 import { exclusively } from '../parts/exclusive.mjs'
 import { choosePorts, exposedListeners, ownsPorts } from './ports.ts'
 import {
@@ -9,6 +10,7 @@ import {
   isRunning,
   lastLines,
   launch,
+  processIdentity,
   sizeOfLog,
   trimLog,
   type ProcessIdentity,
@@ -172,27 +174,17 @@ async function allFreeNow(ports: readonly number[], spec: ServiceSpec): Promise<
   return again.every((port, at) => port === ports[at])
 }
 
+const stateShape = z.object({ process: processIdentity, ports: z.array(z.coerce.number()) })
+
 function readState(spec: ServiceSpec): RunningService | undefined {
   const path = join(spec.dir, `${spec.name}.json`)
   if (!existsSync(path)) return undefined
   try {
-    return parseState(JSON.parse(readFileSync(path, 'utf8')))
+    return stateShape.parse(JSON.parse(readFileSync(path, 'utf8')))
   } catch {
     // Written by rename, so never half: somebody edited it. Without it nothing is known to run.
     return undefined
   }
-}
-
-function parseState(value: unknown): RunningService | undefined {
-  if (typeof value !== 'object' || value === null || !('process' in value) || !('ports' in value))
-    return undefined
-  const { process, ports } = value
-  if (typeof process !== 'object' || process === null || !Array.isArray(ports)) return undefined
-  if (!('pid' in process) || !('startTicks' in process) || !('bootId' in process)) return undefined
-  const { pid, startTicks, bootId } = process
-  if (typeof pid !== 'number' || typeof startTicks !== 'number' || typeof bootId !== 'string')
-    return undefined
-  return { process: { pid, startTicks, bootId }, ports: ports.map(Number) }
 }
 
 async function writeState(spec: ServiceSpec, state: RunningService): Promise<void> {

@@ -2,16 +2,21 @@ import { existsSync, readFileSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
-import { endProcess, isRunning, lastLines, launch, sizeOfLog, type ProcessIdentity } from './process.ts'
+import {
+  endProcess,
+  isRunning,
+  lastLines,
+  launch,
+  processIdentity,
+  sizeOfLog,
+  type ProcessIdentity,
+} from './process.ts'
 import type { Say } from './service.ts'
 import { WORKER_ARGS, WORKER_ENV } from './worker-command.ts'
 
 const READY_WITHIN_MS = 120_000
 /** More than the worker's own shutdown grace. */
 const END_GRACE_MS = 15_000
-
-const record = z.object({ pid: z.number(), startTicks: z.number(), bootId: z.string() })
 
 const recordFile = (home: string): string => join(home, 'engine', 'worker.json')
 export const workerLog = (home: string): string => join(home, 'engine', 'worker.log')
@@ -73,6 +78,6 @@ export async function killWorker(home: string): Promise<void> {
 
 function readRecord(home: string): ProcessIdentity | undefined {
   if (!existsSync(recordFile(home))) return undefined
-  const read = record.safeParse(JSON.parse(readFileSync(recordFile(home), 'utf8')))
+  const read = processIdentity.safeParse(JSON.parse(readFileSync(recordFile(home), 'utf8')))
   return read.success ? read.data : undefined
 }

@@ -5,7 +5,13 @@ import { z } from 'zod'
 import { reasonOf, RequorumError } from '../../domain/failures.ts'
 import { exclusively } from '../../lab/parts/exclusive.mjs'
 import type { Engine } from '../../lab/services/engine.ts'
-import { endProcess, identify, isRunning, type ProcessIdentity } from '../../lab/services/process.ts'
+import {
+  endProcess,
+  identify,
+  isRunning,
+  processIdentity,
+  type ProcessIdentity,
+} from '../../lab/services/process.ts'
 import { WORKER_ARGS, WORKER_ENV } from '../../lab/services/worker-command.ts'
 import { engineDir } from '../../workers/home.ts'
 import { doubling, keepRunning } from './supervise.ts'
@@ -14,8 +20,11 @@ const LOOK_EVERY_MS = 1_000
 /** The worker lets activities end or hand over; longer than its own grace. */
 const WORKER_GRACE_MS = 30_000
 
-const identity = z.object({ pid: z.number(), startTicks: z.number(), bootId: z.string() })
-const upSchema = z.object({ pid: z.number(), worker: identity.nullable(), enginePid: z.number().nullable() })
+const upSchema = z.object({
+  pid: z.number(),
+  worker: processIdentity.nullable(),
+  enginePid: z.number().nullable(),
+})
 
 /** What `requorum up` writes down, for `down` and for the next `up`. */
 export type UpRecord = z.infer<typeof upSchema>
