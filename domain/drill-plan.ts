@@ -15,6 +15,7 @@ import { DRILL_MARK, NODE_STATE, recoveryDir } from './node-paths.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'
 import { describeNode, ETCD, type PlannedNode } from './planned-node.ts'
 import { membersNamedBy, quorumSize, reachedNodes, type NodeSurvey } from './survey.ts'
+import { stepsBack } from './way-back.ts'
 import type { PlanDigest } from './values.ts'
 
 /** What a drill will break, whole, and which recovery has to mend it. The digest of a consent is over this object. */
@@ -173,33 +174,16 @@ export function drillDigest(plan: DrillPlan): PlanDigest {
 
 /** The way back from what the drill broke, harmless where it never came about. Not once something else was restored. */
 export function putBackSteps(plan: DrillPlan): PlanStep[] {
-  const directory = recoveryDir(plan.recovery)
-  const [kept, undone] = [`${directory}/manifests`, `${directory}/manifests.undone`]
-  const manifests = plan.stop.actions.flatMap(({ action }) =>
-    action.kind === 'stop-pods' ? [action.from] : [],
-  )[0]
-  if (manifests === undefined) return []
-  const there = (title: string, of: (from: string, to: string) => NodeAction): PlanStep => ({
-    title,
-    actions: plan.setAside.actions.flatMap(({ node, action }) =>
-      action.kind === 'set-aside' ? [{ node, action: of(action.from, action.to) }] : [],
-    ),
-  })
-  return [
-    there('Put back: stop the broken etcd', (dataDir) => ({
-      ...{ kind: 'withdraw-etcd', kept: `${kept}/${ETCD}.yaml`, from: manifests, to: undone, dataDir },
-    })),
-    there('Put back: the data', (dataDir, aside) => ({
-      kind: 'put-back',
-      aside,
-      dataDir,
-      undone: `${dataDir}.planted.${aside.split('.').at(-1) ?? ''}`,
-      absent: `${directory}/data-was-absent`,
-    })),
-    there('Put back: the manifests', () => ({
-      ...{ kind: 'start-pods', pods: [ETCD], from: kept, to: manifests },
-    })),
-  ]
+  const titles = {
+    'start-pods': 'Put back: the manifests',
+    'put-back': 'Put back: the data',
+    'withdraw-etcd': 'Put back: stop the broken etcd',
+  }
+  const planted = (at: string): string | null => {
+    const action = plan.setAside.actions.find(({ node }) => node === at)?.action
+    return action?.kind === 'set-aside' ? `${action.from}.planted.${action.to.split('.').at(-1) ?? ''}` : null
+  }
+  return stepsBack(plan.recovery, breakSteps(plan), titles, planted)
 }
 
 /** Where a broken node's data directory is, which holds the planted log until a recovery has put something else there. */

@@ -9,6 +9,7 @@ import { API_SERVER, describeNode, ETCD, STATELESS, type PlannedNode } from './p
 import type { ProvedSnapshot } from './snapshot.ts'
 import type { Check } from './verdict.ts'
 import { bestKnownRevision, reachedNodes, type NodeSurvey } from './survey.ts'
+import { stepsBack } from './way-back.ts'
 import { digestOfWhole, sha256OfText, type PlanStep } from './plan-step.ts'
 import { addToRevision, type PlanDigest, type Revision, type Sha256 } from './values.ts'
 
@@ -229,49 +230,11 @@ function removalOfLeases(
 export function undoSteps(
   plan: Pick<RestorePlan, 'recovery' | 'startEtcd' | 'setAside' | 'stop'>,
 ): PlanStep[] {
-  const directory = recoveryDir(plan.recovery)
-  const reversed = (
-    title: string,
-    step: PlanStep,
-    back: (action: NodeAction, node: string) => NodeAction | null,
-  ): PlanStep => ({
-    title,
-    actions: step.actions.flatMap(({ node, action }) => {
-      const undo = back(action, node)
-      return undo === null ? [] : [{ node, action: undo }]
-    }),
+  return stepsBack(plan.recovery, [plan.stop, plan.setAside, plan.startEtcd], {
+    'start-pods': 'Put the old manifests back',
+    'put-back': 'Put the old data back',
+    'withdraw-etcd': 'Stop the restored etcd',
   })
-  const away = ({ kept, to }: { kept: string; to: string }) => ({
-    ...{ kept, from: to, to: `${directory}/manifests.undone` },
-  })
-  const dataDirs = new Map(
-    plan.setAside.actions.flatMap(({ node, action }) =>
-      action.kind === 'set-aside' ? [[node, action.from] as const] : [],
-    ),
-  )
-  return [
-    reversed('Stop the restored etcd', plan.startEtcd, (action, node) =>
-      action.kind === 'start-etcd'
-        ? { kind: 'withdraw-etcd', ...away(action), dataDir: dataDirs.get(node) ?? '' }
-        : null,
-    ),
-    reversed('Put the old data back', plan.setAside, (action) =>
-      action.kind === 'set-aside'
-        ? {
-            kind: 'put-back',
-            aside: action.to,
-            dataDir: action.from,
-            undone: `${action.from}.undone.${action.to.split('.').at(-1) ?? ''}`,
-            absent: `${directory}/data-was-absent`,
-          }
-        : null,
-    ),
-    reversed('Put the old manifests back', plan.stop, (action) =>
-      action.kind === 'stop-pods'
-        ? { kind: 'start-pods', pods: action.pods.toReversed(), from: action.to, to: action.from }
-        : null,
-    ),
-  ].filter((step) => step.actions.length > 0)
 }
 
 /** A member that the cluster file doesn't know would be neither stopped nor fenced, and could form the old quorum. */

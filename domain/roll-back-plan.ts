@@ -7,6 +7,7 @@ import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.
 import type { BackupBefore } from './replace-plan.ts'
 import { digestOf, type RestorePlan } from './restore-plan.ts'
 import { reachedNodes, unreachedNodes, type NodeSurvey } from './survey.ts'
+import { stepsBack } from './way-back.ts'
 import type { PlanDigest } from './values.ts'
 
 /** A manifest as it lies somewhere on a node. */
@@ -181,60 +182,17 @@ function before(
  * everywhere. In reverse, and each action harmless where its counterpart never happened.
  */
 export function backToRestored(plan: RollBackPlan): PlanStep[] {
-  const directory = recoveryDir(plan.recovery)
-  const reversed = (
-    title: string,
-    step: PlanStep,
-    back: (action: NodeAction, node: string) => NodeAction[],
-  ): PlanStep => ({
-    title,
-    actions: step.actions.flatMap(({ node, action }) =>
-      back(action, node).map((undo) => ({ node, action: undo })),
-    ),
-  })
-  const taken = (at: string) => {
+  // The old data goes where it lay. What an etcd made where there was none is set aside by a name of its own.
+  const lay = (at: string): string | null => {
     const action = plan.takeBack.actions.find(({ node }) => node === at)?.action
-    return action?.kind === 'take-back' ? action : null
+    return action?.kind === 'take-back' && action.inode !== null ? action.aside : null
   }
-  return [
-    reversed('Stop the old etcd', plan.stop, (action) =>
-      action.kind === 'stop-pods'
-        ? [
-            {
-              kind: 'withdraw-etcd',
-              kept: `${action.to}/etcd.yaml`,
-              from: action.from,
-              to: `${directory}/manifests.undone`,
-              dataDir: action.dataDir,
-            },
-          ]
-        : [],
-    ),
-    reversed('Put the restored data back', plan.setAside, (action, node) => {
-      if (action.kind !== 'set-aside') return []
-      const old = taken(node)
-      // The old data goes where it lay. What an etcd made where there was none is set aside by a name of its own.
-      const undone = old === null || old.inode === null ? `${action.from}.undone.${timeOf(plan)}` : old.aside
-      return [
-        {
-          kind: 'put-back',
-          aside: action.to,
-          dataDir: action.from,
-          undone,
-          absent: `${directory}/data-was-absent`,
-        },
-      ]
-    }),
-    reversed('Put the restored manifests back', plan.stop, (action) =>
-      action.kind === 'stop-pods'
-        ? [{ kind: 'start-pods', pods: action.pods.toReversed(), from: action.to, to: action.from }]
-        : [],
-    ),
-  ].filter(({ actions }) => actions.length > 0)
-}
-
-function timeOf({ recovery }: RollBackPlan): string {
-  return recovery.slice(0, recovery.indexOf('-'))
+  const titles = {
+    'start-pods': 'Put the restored manifests back',
+    'put-back': 'Put the restored data back',
+    'withdraw-etcd': 'Stop the old etcd',
+  }
+  return stepsBack(plan.recovery, stepsBeforeOld(plan), titles, lay)
 }
 
 /** What is not as it was before the restore, per node; empty when all of it is. Whether it is well is another question. */

@@ -1,8 +1,11 @@
 import { parseArgs } from 'node:util'
+import type { RestoreSpeed } from '../test/bench/restore-speed.ts'
 import { runSetUp } from './setup/run-set-up.ts'
 
 const HELP = `Measures Requorum against real systems. Needs root; installs what else it needs, as the drill does.
 
+  npm run bench -- lab                          how long the lab takes to come up and to go down (profile etcd)
+  npm run bench -- lab --rounds 9               medians of nine rounds instead of five
   npm run bench -- relay                        the worker's memory while it relays a snapshot of 1 GiB
   npm run bench -- relay --mib 256              of another size
   npm run bench -- restore                      restores of 100 MiB and 1 GiB against the same by hand and against the
@@ -12,6 +15,8 @@ const HELP = `Measures Requorum against real systems. Needs root; installs what 
                                                 gained
   npm run bench -- restore --rounds 3           medians of three rounds
   npm run bench -- restore --dead 300           the cluster lies dead for 300 s (60 by default) before each restore
+
+  --record                                      writes what was found to docs/results
 
 What goes on is on standard error; the last line of standard output is one JSON object. A figure never ends it
 with a failure: 0 when it was measured, 1 when it could not be, 2 for wrong use. What the figures mean is in
@@ -23,11 +28,18 @@ const OPTIONS = {
   sizes: { type: 'string' },
   rounds: { type: 'string' },
   dead: { type: 'string' },
+  record: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
 
 type Values = ReturnType<typeof read>['values']
 type Say = (line: string) => void
+
+interface Figures {
+  readonly figures: object
+  /** What they come to, in one line for a record. */
+  readonly verdict: string
+}
 
 /** One thing that can be measured: what it is measured with, or undefined when it was asked for wrongly. */
 interface Bench {
@@ -39,10 +51,26 @@ interface Measurement {
   /** As the set-up has it (`--for`). */
   readonly needs: 'drill' | 'kubeadm'
   /** The figures. What it needs is loaded only now: before the set-up it may not be there. */
-  readonly measure: (say: Say) => Promise<object>
+  readonly measure: (say: Say) => Promise<Figures>
 }
 
 const BENCHES: Readonly<Record<string, Bench>> = {
+  lab: {
+    options: ['rounds'],
+    prepare: (values) => {
+      const rounds = wholeNumber(values.rounds ?? '5', 1, 100)
+      return rounds === undefined
+        ? undefined
+        : {
+            needs: 'drill',
+            measure: async (say) => {
+              const { labSpeed } = await import('../test/bench/lab-speed.ts')
+              const figures = await labSpeed(rounds, say)
+              return { figures, verdict: `up ${figures.upSeconds} s, down ${figures.downSeconds} s` }
+            },
+          }
+    },
+  },
   relay: {
     options: ['mib'],
     prepare: (values) => {
@@ -53,7 +81,9 @@ const BENCHES: Readonly<Record<string, Bench>> = {
             needs: 'drill',
             measure: async (say) => {
               const { relayMemory } = await import('../test/bench/relay-memory.ts')
-              return relayMemory(mib * 1024 ** 2, say)
+              const figures = await relayMemory(mib * 1024 ** 2, say)
+              const added = Math.round((figures.peakBytes - figures.idleBytes) / 1e6)
+              return { figures, verdict: `${added} MB above the worker's idle size, for ${mib} MiB` }
             },
           }
     },
@@ -71,7 +101,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
         needs: profile === 'kubeadm' ? 'kubeadm' : 'drill',
         measure: async (say) => {
           const { restoreSpeed } = await import('../test/bench/restore-speed.ts')
-          return restoreSpeed({ profile, sizes, rounds, deadSeconds, say })
+          const figures = await restoreSpeed({ profile, sizes, rounds, deadSeconds, say })
+          return { figures, verdict: speedVerdict(figures) }
         },
       }
     },
@@ -84,7 +115,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  const measurement = asked(values, positionals)
+  const { record, ...wish } = values
+  const measurement = asked(wish, positionals)
   if (measurement === undefined) {
     process.stderr.write(`${HELP}\n`)
     return 2
@@ -92,10 +124,12 @@ async function main(): Promise<number> {
   const began = performance.now()
   try {
     await runSetUp(measurement.needs, 'stderr')
-    const figures = await measurement.measure((line) => {
+    const say = (line: string): void => {
       process.stderr.write(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${line}\n`)
-    })
-    process.stdout.write(`${JSON.stringify(figures)}\n`)
+    }
+    const measured = await measurement.measure(say)
+    if (record === true) say(`recorded in ${await keep(positionals[0] ?? '', measured)}`)
+    process.stdout.write(`${JSON.stringify(measured.figures)}\n`)
     return 0
   } catch (error) {
     process.stderr.write(
@@ -103,6 +137,24 @@ async function main(): Promise<number> {
     )
     return 1
   }
+}
+
+async function keep(bench: string, { figures, verdict }: Figures): Promise<string> {
+  const { recordResult } = await import('./results/record.ts')
+  return recordResult({
+    ...{ name: `bench-${bench}`, title: `Benchmark: ${bench}`, verdict },
+    command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
+    body: `What the figures mean: [docs/benchmarks.md](../benchmarks.md).\n\n\`\`\`json\n${JSON.stringify(figures, null, 2)}\n\`\`\``,
+  })
+}
+
+function speedVerdict({ sizes }: RestoreSpeed): string {
+  return sizes
+    .map(
+      ({ bytes, oursSeconds, ratioToPlain, ratioToFloor }) =>
+        `${Math.round(bytes / 1e6)} MB in ${oursSeconds} s (${ratioToPlain} times as fast as the plain runbook, ${ratioToFloor} times the floor)`,
+    )
+    .join('; ')
 }
 
 function asked(values: Values, positionals: readonly string[]): Measurement | undefined {

@@ -14,6 +14,7 @@ a report; the last line is the verdict, and the exit code is 0 only if all of it
   --approve       approve each checkpoint by the same Signal, after reading the plan back
   --kill-worker   SIGKILL the worker in the middle of the restore and start it again
   --down          take the lab down at the end; by default it stays up to be looked at
+  --record        write the report to docs/results
   --help
 
   npm run drill -- --approve`
@@ -25,6 +26,7 @@ try {
       approve: { type: 'boolean', default: false },
       'kill-worker': { type: 'boolean', default: false },
       down: { type: 'boolean', default: false },
+      record: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -40,6 +42,7 @@ try {
       approve: values.approve,
       killWorker: values['kill-worker'],
       down: values.down,
+      record: values.record,
     })
   }
 } catch (error) {

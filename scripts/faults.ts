@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { isMeant, patternOf, readFaults, type Fault } from './faults/table.ts'
+import { markdownTable, recordResult } from './results/record.ts'
 import { withLab } from './test/lab-lane.ts'
 import { LANES, filesOf, type Lane } from './test/lanes.ts'
 import { runTestFile, type FileOutcome, type TestOutcome } from './test/test-file.ts'
@@ -10,6 +11,7 @@ const HELP = `Runs the test of every fault that Requorum has to survive, and say
 
   npm run faults -- recovery                  all faults of test/faults/README.md
   npm run faults -- recovery --only 'disk'    those whose description matches this regular expression
+  npm run faults -- recovery --record         writes what was seen to docs/results
 
 Needs root, as the lab does. What goes on is on standard error; standard output has the table, and in its last line
 one JSON object: faults and asExpected. Ends with 0 when the two are equal, with 1 otherwise, with 2 for wrong use.`
@@ -20,7 +22,7 @@ const ROOT = join(import.meta.dirname, '..')
 type Ran = Pick<FileOutcome, 'tests' | 'trouble'>
 
 async function main(): Promise<number> {
-  const { set, only, help } = read(process.argv.slice(2))
+  const { set, only, record, help } = read(process.argv.slice(2))
   if (help) {
     process.stdout.write(`${HELP}\n`)
     return 0
@@ -35,6 +37,18 @@ async function main(): Promise<number> {
   const seen = faults.map((fault) => ({ ...fault, seen: seenOf(fault, ran) }))
   for (const line of table(seen)) process.stdout.write(`${line}\n`)
   const asExpected = seen.filter((one) => one.seen.startsWith(AS_EXPECTED)).length
+  if (record) {
+    const file = recordResult({
+      ...{ name: `faults-${set}`, title: `Faults: ${set}` },
+      command: ['npm run faults --', ...process.argv.slice(2)].join(' '),
+      verdict: `${asExpected} of ${faults.length} as expected`,
+      body: markdownTable(
+        ['fault', 'expected', 'seen'],
+        seen.map(({ fault, expected, seen: what }) => [fault, expected, what]),
+      ),
+    })
+    say(`recorded in ${file}`)
+  }
   process.stdout.write(`${JSON.stringify({ faults: faults.length, asExpected })}\n`)
   return asExpected === faults.length ? 0 : 1
 }
@@ -118,16 +132,27 @@ function oneLine(text: string): string {
   return text.split('\n')[0]?.slice(0, 300) ?? ''
 }
 
-function read(args: string[]): { readonly set: string; readonly only: RegExp; readonly help: boolean } {
+interface Wish {
+  readonly set: string
+  readonly only: RegExp
+  readonly record: boolean
+  readonly help: boolean
+}
+
+function read(args: string[]): Wish {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { only: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false } },
+    options: {
+      only: { type: 'string' },
+      record: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
   })
   const [set] = positionals
   if (!values.help && (set === undefined || positionals.length > 1))
     throw new Error('Name one set of faults: recovery.')
-  return { set: set ?? '', only: new RegExp(values.only ?? ''), help: values.help }
+  return { set: set ?? '', only: new RegExp(values.only ?? ''), record: values.record, help: values.help }
 }
 
 try {

@@ -8,6 +8,7 @@ import { labDown, labUp } from '../lab/lab.ts'
 import { Operator } from '../lab/operator.ts'
 import { reasonOf } from '../domain/failures.ts'
 import { humanSeconds } from '../domain/progress.ts'
+import { markdownTable, recordResult } from './results/record.ts'
 import { nameOf, slice, type Case } from '../test/sweep/cases.ts'
 import { RUNBOOKS } from '../test/sweep/runbooks.ts'
 import { Sweep, type Result } from '../test/sweep/sweep.ts'
@@ -25,6 +26,7 @@ end as the undisturbed run did. On labs of its own. The last line is JSON: cases
   --labs <n>         how many labs share the cases (${LABS}); most of a case is waiting
   --only <pattern>   cases whose line has this regular expression: --only 'backup.*engine'
   --part <k>/<n>     every nth case from the kth on; several parts make one sweep
+  --record           writes what came of it to docs/results/sweep.md
   --list             the cases; runs each runbook once, undisturbed, to see its steps
   --help`
 
@@ -35,6 +37,7 @@ interface Wish {
   readonly part: { readonly k: number; readonly n: number }
   readonly list: boolean
   readonly labs: number
+  readonly record: boolean
 }
 
 function readWish(): Wish | null {
@@ -43,6 +46,7 @@ function readWish(): Wish | null {
       only: { type: 'string', default: '' },
       part: { type: 'string', default: '1/1' },
       list: { type: 'boolean', default: false },
+      record: { type: 'boolean', default: false },
       labs: { type: 'string', default: String(LABS) },
       help: { type: 'boolean', default: false },
     },
@@ -54,11 +58,18 @@ function readWish(): Wish | null {
   const labs = Number(values.labs)
   if (!(Number.isInteger(labs) && labs >= 1 && labs <= MOST_LABS))
     throw new TypeError(`--labs is from 1 to ${MOST_LABS}, not ${values.labs}`)
-  return { only: new RegExp(values.only), part, list: values.list, labs: values.list ? 1 : labs }
+  return {
+    only: new RegExp(values.only),
+    part,
+    list: values.list,
+    labs: values.list ? 1 : labs,
+    record: values.record,
+  }
 }
 
 async function main(wish: Wish): Promise<number> {
   const labs = new OwnLabs()
+  const began = performance.now()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => void labs.down().finally(() => process.exit(130)))
   }
@@ -85,6 +96,7 @@ async function main(wish: Wish): Promise<number> {
     await Promise.all(sweeps.map((sweep) => sweep.end()))
     const equal = results.filter((one) => one.equal).length
     tell(results)
+    if (wish.record) say(`recorded in ${recordSweep(results, (performance.now() - began) / 1_000)}`)
     console.log(JSON.stringify({ cases: results.length, equal }))
     return equal === results.length ? 0 : 1
   } finally {
@@ -152,6 +164,28 @@ async function runAll(sweeps: readonly Sweep[], cases: readonly Case[]): Promise
 
 function say(line: string): void {
   console.log(`  ${line}`)
+}
+
+function recordSweep(results: readonly Result[], seconds: number): string {
+  const equal = results.filter((one) => one.equal).length
+  return recordResult({
+    ...{ name: 'sweep', title: 'The crash sweep' },
+    command: ['npm run sweep --', ...process.argv.slice(2)].join(' '),
+    verdict: `${equal} of ${results.length} cases ended as the undisturbed run did, in ${humanSeconds(seconds)}`,
+    body: markdownTable(
+      ['runbook', 'step', 'where', 'blow', 'ended', 'took'],
+      results.map(({ case: one, equal: same, note, seconds: took }) => [
+        ...[
+          one.runbook,
+          one.step,
+          one.where,
+          one.blow,
+          `${same ? 'equal' : 'DIFFERS'}${note === '' ? '' : ` (${note})`}`,
+        ],
+        `${took.toFixed(0)} s`,
+      ]),
+    ),
+  })
 }
 
 function tell(results: readonly Result[]): void {

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { recordLane } from './results/lane.ts'
 import { withLab } from './test/lab-lane.ts'
 import { LANES, filesOf, filesWithoutLane, type Lane } from './test/lanes.ts'
 import { Report, span } from './test/report.ts'
 import { runTestFile } from './test/test-file.ts'
-import { recordTried } from './test/tried.ts'
 
 const HELP = `Runs tests, lane by lane, what tells soonest first.
 
@@ -16,7 +16,7 @@ const HELP = `Runs tests, lane by lane, what tells soonest first.
   npm test -- test/unit/x.test.ts  these files
   npm test -- --grep 'wrong digest' only tests whose names match this regular expression
   npm test -- --list               the lanes and their files; runs nothing
-  npm test -- --record             notes in docs/tried.json and the README what the lanes of the lab passed on
+  npm run test:lab -- --record     writes what came of each whole lane to docs/results
 
 Every lane has a time limit of its own, says what it took, and fails when it ran no test.
 Ends with 0 when something ran and nothing failed, with 1 otherwise, with 2 when it is called wrongly.
@@ -57,13 +57,20 @@ async function main(): Promise<number> {
       report.skip(files.length)
     } else {
       const { passed, failed, skipped } = report
+      const [before, began] = [report.files.length, performance.now()]
       await runLane(choice, wish.grep, report, stop)
       const ran = report.passed + report.failed > passed + failed
       if (!ran && wish.grep === undefined && !stop.aborted)
         report.fail(`lane ${lane.name}`, 'ran no test', `There is nothing to run below ${lane.dir}.`)
       const whole = files.length === filesOf(root, lane).length && wish.grep === undefined
-      const clean = report.failed === failed && report.skipped === skipped
-      if (wish.record && lane.recorded && whole && clean) recordTried(lane.profile, report.passed - passed)
+      // A part would take the place of the whole.
+      if (wish.record && whole && !stop.aborted) {
+        const count = {
+          ...{ passed: report.passed - passed, failed: report.failed - failed },
+          ...{ skipped: report.skipped - skipped, ms: performance.now() - began },
+        }
+        report.say(`recorded in ${recordLane(lane, report.files.slice(before), count)}`)
+      }
     }
   }
   if (wish.everyCommit) reportStrays(report)

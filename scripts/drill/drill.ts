@@ -7,10 +7,12 @@ import { destroyQuorum, type Destruction } from '../../lab/hosts/destroy-quorum.
 import { findLab, labDown, labUp, type Lab } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
 import { killWorker, startWorker, stopWorker } from '../../lab/services/worker.ts'
+import { readLock } from '../../lab/parts/parts.mjs'
 import { backupScheduleId } from '../../domain/messages.ts'
 import type { Progress, WaitingCheckpoint } from '../../domain/progress.ts'
 import { humanSeconds, secondsBetween } from '../../domain/progress.ts'
 import type { RestoreVerdict } from '../../domain/verdict.ts'
+import { recordResult } from '../results/record.ts'
 import { askPerson } from './ask.ts'
 import { EtcdWorld } from './etcd-world.ts'
 import { KubeadmWorld } from './kubeadm-world.ts'
@@ -25,6 +27,7 @@ export interface DrillOptions {
   readonly approve: boolean
   readonly killWorker: boolean
   readonly down: boolean
+  readonly record: boolean
 }
 
 const say = (line: string): void => console.log(`  ${line}`)
@@ -32,6 +35,7 @@ const chapter = (title: string): void => console.log(`\n\x1b[1m${title}\x1b[0m`)
 
 /** The main job, whole and on real parts. Returns the exit code. */
 export async function runDrill(options: DrillOptions): Promise<number> {
+  const started = Date.now()
   chapter('1. The lab comes up')
   const lab = await readyLab(options.profile)
   const operator = await Operator.of(lab)
@@ -63,11 +67,12 @@ export async function runDrill(options: DrillOptions): Promise<number> {
         : `The lab stays up: requorum status ${lab.name}, requorum lab down. UI: ${lab.engine.uiUrl}\n`,
     )
     const failed = findings.filter((finding) => !finding.holds)
-    console.log(
+    const last =
       failed.length === 0
-        ? `DRILL PASSED: ${lab.name} was destroyed and restored, and every check is true`
-        : `DRILL FAILED: ${failed.map((finding) => finding.claim).join('; ')}`,
-    )
+        ? `DRILL PASSED: ${lab.name} was destroyed and restored, and every check is true (${humanSeconds((Date.now() - started) / 1_000)} in all)`
+        : `DRILL FAILED: ${failed.map((finding) => finding.claim).join('; ')}`
+    if (options.record) say(`recorded in ${recordDrill(lab.hosts.profile, report, last)}`)
+    console.log(last)
     return failed.length === 0 ? 0 : 1
   } finally {
     await world.close()
@@ -227,6 +232,17 @@ async function verify(
       saw: schedule.state.note ?? 'not paused',
     },
   ]
+}
+
+function recordDrill(profile: LabProfile, report: string, verdict: string): string {
+  // Its own title stands above it already.
+  const [, ...body] = report.split('\n')
+  return recordResult({
+    ...{ name: `drill-${profile}`, title: `The drill, profile ${profile}`, verdict },
+    command: ['npm run drill --', ...process.argv.slice(2)].join(' '),
+    ...(profile === 'kubeadm' ? { beside: `Kubernetes ${readLock().kubernetes.version}` } : {}),
+    body: body.join('\n'),
+  })
 }
 
 async function writeReport(lab: Lab, report: string): Promise<string> {

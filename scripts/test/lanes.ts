@@ -26,8 +26,6 @@ export interface Lane {
   readonly wantsLab: (file: string) => boolean
   /** Of that lab. */
   readonly profile: LabProfile
-  /** Whether a pass of all its files says that Requorum works with the lab's versions. */
-  readonly recorded: boolean
   /** Why the lane can't run on this machine, and what to do about it. */
   readonly unavailable: () => string | undefined
 }
@@ -60,13 +58,11 @@ export const LANES: readonly Lane[] = [
   lane('lab', 'whatever goes wrong, each file on a lab of its own', {
     minutes: 180,
     fileMinutes: 25,
-    recorded: true,
   }),
   lane('kubeadm', 'end to end on a control plane by kubeadm, one lab for all files', {
     minutes: 60,
     fileMinutes: 20,
     wantsLab: () => true,
-    recorded: true,
     profile: 'kubeadm',
     unavailable: () =>
       kubernetesBuilt()
@@ -85,7 +81,6 @@ function lane(
     ...{
       wantsLab: () => false,
       profile: 'etcd',
-      recorded: false,
       unavailable: () => undefined,
     },
     ...needs,

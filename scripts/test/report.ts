@@ -10,11 +10,24 @@ interface Failure {
   readonly text: string
 }
 
+/** How a test file ended, for a record of it. */
+export interface FileCount {
+  readonly file: string
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+  readonly ms: number
+  /** One line for each failure: what failed, and the first line of why. */
+  readonly failures: readonly string[]
+}
+
 /** The lines that a person reads while the tests run and after them, and the count behind the last one. */
 export class Report {
   passed = 0
   failed = 0
   skipped = 0
+  /** In the order in which they ended. */
+  readonly files: FileCount[] = []
   readonly #failures: Failure[] = []
   /** What failed files wrote, by file. */
   readonly #outputs = new Map<string, string>()
@@ -38,6 +51,7 @@ export class Report {
     const kept: string[] = []
     const print = keepBack ? (line: string) => void kept.push(line) : this.#print
     print(`  ${file}`)
+    const began = performance.now()
     return {
       test: (outcome) => {
         print(`    ${testLine(outcome)}`)
@@ -54,6 +68,7 @@ export class Report {
         const failed = trouble !== undefined || tests.some(({ outcome }) => outcome === 'failed')
         if (failed && output !== '') this.#outputs.set(file, output)
         for (const line of kept) this.#print(line)
+        this.files.push(fileCount(file, tests, trouble, performance.now() - began))
       },
     }
   }
@@ -110,6 +125,24 @@ export class Report {
         )
         return
     }
+  }
+}
+
+function fileCount(
+  file: string,
+  tests: readonly TestOutcome[],
+  trouble: string | undefined,
+  ms: number,
+): FileCount {
+  const ended = (how: TestOutcome['outcome']): readonly TestOutcome[] =>
+    tests.filter(({ outcome }) => outcome === how)
+  const failures = ended('failed').map(
+    ({ name, error }) => `${name}: ${error?.split('\n')[0] ?? 'no reason given'}`,
+  )
+  if (trouble !== undefined) failures.push(`the file itself: it ${trouble}`)
+  return {
+    ...{ file, ms, failures, failed: failures.length },
+    ...{ passed: ended('passed').length, skipped: ended('skipped').length },
   }
 }
 

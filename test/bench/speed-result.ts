@@ -121,7 +121,7 @@ function seconds(marks: ServiceMarks, mark: Mark): number {
   return value
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]]
   if (low === undefined || high === undefined) throw new Error('Nothing was measured.')
