@@ -178,12 +178,23 @@ export async function findLab(name = 'lab', dir = labDir(name)): Promise<Lab | u
     : { name, dir, hosts, store, engine }
 }
 
-/** Takes a lab down, whatever of it is left, and leaves nothing behind. */
+/**
+ * Takes a lab down, whatever of it is left, and leaves nothing behind. One that is not there is down already.
+ * @throws Error when there is none in this directory and one of its name elsewhere, which is left alone.
+ */
 export async function labDown(request: Pick<LabRequest, 'name' | 'dir' | 'say'>): Promise<void> {
   const name = request.name ?? 'lab'
   const dir = resolve(request.dir ?? labDir(name))
   checkRoot()
-  await exclusively(registryOf(name), () => takeDown(name, dir, request.say))
+  await exclusively(registryOf(name), async () => {
+    const other = await registeredDir(name)
+    if (other !== undefined && other !== dir && !existsSync(dir)) {
+      throw new Error(
+        `There is no lab "${name}" in ${dir}. One of that name lives in ${other}: take it down from there.`,
+      )
+    }
+    await takeDown(name, dir, request.say)
+  })
 }
 
 async function takeDown(name: string, dir: string, say: Say): Promise<void> {

@@ -9,7 +9,7 @@ import { hostInit } from './power.ts'
  * @throws Error when the host is off or the script fails.
  */
 export async function atConsole(
-  lab: Pick<LabHosts, 'name' | 'dir' | 'hosts'>,
+  lab: Pick<LabHosts, 'name' | 'hosts'>,
   hostName: string,
   script: string,
   args: readonly string[] = [],

@@ -12,17 +12,17 @@ type LabNetwork = Pick<LabHosts, 'name' | 'dir' | 'subnet' | 'bridge' | 'machine
 const CLAIM_METRIC = '4294967294'
 
 /** The bridge that all hosts of a lab are plugged into. */
-export function bridgeName(lab: Pick<LabHosts, 'name' | 'dir'>): string {
+export function bridgeName(lab: Pick<LabHosts, 'name'>): string {
   return `rq${labTag(lab)}`
 }
 
 /** The network namespace of a host, as `ip netns` lists it. */
-export function namespaceName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHost, 'name'>): string {
+export function namespaceName(lab: Pick<LabHosts, 'name'>, host: Pick<LabHost, 'name'>): string {
   return `rq${labTag(lab)}-${host.name}`
 }
 
 /** The machine's end of the cable to a host. */
-export function cableName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHost, 'name'>): string {
+export function cableName(lab: Pick<LabHosts, 'name'>, host: Pick<LabHost, 'name'>): string {
   return `rq${labTag(lab)}-${host.name}`.slice(0, 15)
 }
 
@@ -32,7 +32,7 @@ export function cableName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHos
  * Kubernetes clusters use by habit (10.96/12 for services, 10.244/16 for pods).
  * @throws Error when no /24 there is free.
  */
-export async function claimSubnet(lab: Pick<LabHosts, 'name' | 'dir'>): Promise<string> {
+export async function claimSubnet(lab: Pick<LabHosts, 'name'>): Promise<string> {
   const taken = await usedNetworks()
   const start = Number.parseInt(labTag(lab), 16)
   for (let attempt = 0; attempt < 200; attempt++) {
@@ -114,18 +114,18 @@ export async function plugIn(lab: LabNetwork, host: LabHost): Promise<void> {
 }
 
 /** Takes a host's cable and namespace away. */
-export async function unplug(lab: Pick<LabHosts, 'name' | 'dir'>, host: LabHost): Promise<void> {
+export async function unplug(lab: Pick<LabHosts, 'name'>, host: LabHost): Promise<void> {
   await run('ip', ['link', 'del', cableName(lab, host)], { accept: [0, 1] })
   await run('ip', ['netns', 'del', namespaceName(lab, host)], { accept: [0, 1] })
 }
 
 /** Pulls the cable: packets to and from the host are lost and nobody is told. */
-export async function cutCable(lab: Pick<LabHosts, 'name' | 'dir'>, host: LabHost): Promise<void> {
+export async function cutCable(lab: Pick<LabHosts, 'name'>, host: LabHost): Promise<void> {
   await run('ip', ['link', 'set', cableName(lab, host), 'down'], { accept: [0, 1] })
 }
 
 /** Plugs the cable in again. */
-export async function healCable(lab: Pick<LabHosts, 'name' | 'dir'>, host: LabHost): Promise<void> {
+export async function healCable(lab: Pick<LabHosts, 'name'>, host: LabHost): Promise<void> {
   await run('ip', ['link', 'set', cableName(lab, host), 'up'])
 }
 

@@ -58,7 +58,7 @@ export async function killHost(
 
 /** The pid, on the machine, of a host's own init; undefined when the host is off. */
 export async function hostInit(
-  lab: Pick<LabHosts, 'name' | 'dir'>,
+  lab: Pick<LabHosts, 'name'>,
   host: Pick<LabHost, 'name'>,
 ): Promise<number | undefined> {
   for (const pid of await groupMembers(lab, host)) {
@@ -162,11 +162,11 @@ function nspawnArguments(lab: LabHosts, host: LabHost): readonly string[] {
 }
 
 /** systemd-nspawn's name of the host, unique on the machine; nobody registers it. */
-function machineName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHost, 'name'>): string {
+function machineName(lab: Pick<LabHosts, 'name'>, host: Pick<LabHost, 'name'>): string {
   return namespaceName(lab, host)
 }
 
-function groupName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHost, 'name'>): string {
+function groupName(lab: Pick<LabHosts, 'name'>, host: Pick<LabHost, 'name'>): string {
   return `requorum-lab/${namespaceName(lab, host)}`
 }
 
@@ -174,7 +174,7 @@ function groupName(lab: Pick<LabHosts, 'name' | 'dir'>, host: Pick<LabHost, 'nam
  * Kills what is in the host's cgroups. Membership there is what makes a process this host's, so a
  * pid that was used again for a stranger is never hit.
  */
-async function killGroup(lab: Pick<LabHosts, 'name' | 'dir'>, host: LabHost): Promise<void> {
+async function killGroup(lab: Pick<LabHosts, 'name'>, host: LabHost): Promise<void> {
   const deadline = Date.now() + 15_000
   for (;;) {
     const members = await groupMembers(lab, host)
@@ -204,7 +204,7 @@ async function cgroupRoots(): Promise<readonly string[]> {
 }
 
 async function groupMembers(
-  lab: Pick<LabHosts, 'name' | 'dir'>,
+  lab: Pick<LabHosts, 'name'>,
   host: Pick<LabHost, 'name'>,
 ): Promise<readonly number[]> {
   const members = new Set<number>()
@@ -220,7 +220,7 @@ async function groupMembers(
   return [...members]
 }
 
-async function removeGroup(lab: Pick<LabHosts, 'name' | 'dir'>, host: LabHost): Promise<void> {
+async function removeGroup(lab: Pick<LabHosts, 'name'>, host: LabHost): Promise<void> {
   for (const root of await cgroupRoots()) {
     const tree = await groupTree(join(root, groupName(lab, host)))
     for (const dir of [...tree].reverse()) {

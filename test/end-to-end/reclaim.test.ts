@@ -26,7 +26,7 @@ before(async () => {
 })
 
 after(async () => {
-  for (const dir of [one, other]) {
+  for (const dir of [other, one]) {
     await labDown({ name, dir, say: quiet })
     await rm(dir, { recursive: true, force: true })
   }
@@ -60,6 +60,12 @@ test('a lab killed with SIGKILL is reclaimed from another directory, and a censu
   assert.equal(existsSync(one), false, 'what the first one kept is gone')
   assert.equal((await readAll(lab.hosts)).keys.length, 0)
   for (const init of inits) assert.equal(existsSync(`/proc/${init}`), false, `init ${init} is gone`)
+
+  await assert.rejects(labDown({ name, dir: one, say: quiet }), (error: Error) => {
+    assert.match(error.message, new RegExp(`One of that name lives in ${other}`))
+    return true
+  })
+  assert.equal((await readAll(lab.hosts)).keys.length, 0, 'it is still up')
 
   await labDown({ name, dir: other, say: quiet })
   assert.deepEqual(await tracesOf(name, other), clean)

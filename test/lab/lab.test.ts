@@ -92,7 +92,7 @@ test('a lab that can not come up cleans up after itself and says what to do', as
   const broken = await place(`${name}d`)
   const clean = await tracesOf(nameOf(broken), broken)
   // Its bridge's name is taken by a link that is no bridge: hosts can't be plugged in, when much of it stands.
-  const bridge = bridgeName({ name: `${name}d`, dir: broken })
+  const bridge = bridgeName({ name: `${name}d` })
   await run('ip', ['link', 'add', bridge, 'type', 'veth', 'peer', 'name', `${bridge}-x`])
   const began = performance.now()
   await assert.rejects(labUp({ name: `${name}d`, dir: broken, say: () => undefined }), /ip /)

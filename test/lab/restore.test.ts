@@ -114,6 +114,17 @@ test('the same plan is carried out when the worker is killed while the control p
 test('the same plan is carried out when the worker is killed while it waits for etcd', (t) =>
   killedAt(t, 'Wait for etcd'))
 
+test('the same plan is carried out where kubelets take seconds for everything', async (t) => {
+  const { lab } = up()
+  const slow = findFault('slow-kubelet')
+  for (const { name } of lab.hosts.hosts) await slow.inject(lab.hosts, name)
+  try {
+    await killedAt(t, 'Start etcd')
+  } finally {
+    for (const { name } of lab.hosts.hosts) await slow.mend?.(lab.hosts, name)
+  }
+})
+
 test("a first node that came back as an empty cluster of its own doesn't fool the restore", async (t) => {
   const own = up()
   const { lab, operator } = own

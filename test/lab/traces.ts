@@ -21,7 +21,7 @@ export interface Traces {
 
 /** @param dir - where the lab of this name lives, or lived */
 export async function tracesOf(name: string, dir: string): Promise<Traces> {
-  const tag = bridgeName({ name, dir })
+  const tag = bridgeName({ name })
   const lines = (text: string, part: string): string[] =>
     text.split('\n').filter((line) => line.includes(part))
   const claim = existsSync(join(dir, 'hosts.json'))

@@ -14,7 +14,7 @@ const ENOUGH = 1_024
 const SHELF = '/run/requorum-lab-inotify'
 const BEFORE = join(SHELF, 'before')
 
-type Named = Pick<LabHosts, 'name' | 'dir'>
+type Named = Pick<LabHosts, 'name'>
 
 /** Raises the machine's limit of inotify instances for as long as any lab of this profile is up. */
 export async function raiseInotifyLimit(lab: Named): Promise<void> {
