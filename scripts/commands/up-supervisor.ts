@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
@@ -43,8 +43,9 @@ export function readUp(home: string): UpRecord | null {
 
 /** Whether a `requorum up` runs for this home. */
 export async function isHeld(home: string): Promise<boolean> {
+  if (!existsSync(lockDir(home))) return false
   return exclusively(
-    lockName(home),
+    lockDir(home),
     async () => false,
     () => {
       throw new Held()
@@ -108,7 +109,7 @@ export async function superviseEngineAndWorker({ home, workerOnly, say, stop }: 
   const refuse = (): void => {
     throw alreadyUp(home)
   }
-  await exclusively(lockName(home), work, refuse)
+  await exclusively(lockDir(home), work, refuse)
 }
 
 interface HeldEngine {
@@ -158,8 +159,9 @@ async function keepEngine(
 
 class Held extends Error {}
 
-function lockName(home: string): string {
-  return `requorum up ${home}`
+/** Of its own: the engine's directory is locked by who starts an engine. */
+function lockDir(home: string): string {
+  return join(engineDir(home), 'up.lock')
 }
 
 function recordFile(home: string): string {

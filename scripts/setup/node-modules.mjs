@@ -26,7 +26,7 @@ export function nodeModulesFresh(root) {
 export async function installNodeModules(root, progress) {
   const env = environmentForNpm(root)
   // Asks once and briefly: without it npm tries an unreachable registry for minutes.
-  const ping = await runChild('npm', ['ping', '--fetch-retries=0', '--fetch-timeout=15000'], {
+  const ping = await runChild('npm', ['ping', '--fetch-retries=0', '--fetch-timeout=8000'], {
     cwd: root,
     env,
   })

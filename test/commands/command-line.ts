@@ -56,8 +56,13 @@ export class TestHome {
   }
 
   /** Starts the real command; what of the caller's environment is not named here does not reach it. */
-  start(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Running {
+  start(
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+    cwd = this.dir,
+  ): Running {
     const child = spawn(process.execPath, [COMMAND, ...args], {
+      cwd,
       env: {
         PATH: process.env['PATH'] ?? '',
         HOME: this.dir,
@@ -86,8 +91,12 @@ export class TestHome {
     }
   }
 
-  run(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ended> {
-    return this.start(args, environment).ended
+  run(
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+    cwd = this.dir,
+  ): Promise<Ended> {
+    return this.start(args, environment, cwd).ended
   }
 }
 

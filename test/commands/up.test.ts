@@ -93,7 +93,8 @@ describe('requorum up', { skip }, () => {
       const first = readUp(home.dir)?.worker
       assert.ok(first)
 
-      const second = await home.run(['up'])
+      // Wherever it is typed: it is the home that has one.
+      const second = await home.run(['up'], {}, '/')
       assert.equal(second.code, 2)
       assert.match(second.error, /runs already/)
       assert.match((await home.run(['status'])).out, /^engine {2}127\.0\.0\.1/)
