@@ -56,6 +56,8 @@ export interface LabRequest {
   readonly say: Say
   /** Changes to the cluster file, field by field, for tests. */
   readonly cluster?: Readonly<Record<string, unknown>>
+  /** More of the worker's environment, for tests. */
+  readonly workerEnv?: Readonly<Record<string, string>>
   /** Sizes the hosts' disks, in bytes. */
   readonly diskBytes?: number
   /**
@@ -103,26 +105,26 @@ export async function labUp(request: LabRequest): Promise<Lab> {
 async function bringUp(name: string, dir: string, request: LabRequest): Promise<Lab> {
   const { say } = request
   const { etcd } = readLock()
-  const binDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
+  const part = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
   const profile = request.profile ?? 'etcd'
   const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
-  const layer = profile === 'kubeadm' ? { layer: kubernetesParts().layer } : {}
+  const layers = [...(profile === 'kubeadm' ? [kubernetesParts().layer] : []), part.layer]
   const seed =
-    profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(binDir) } : {}
+    profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(part) } : {}
   const [hosts, store, engine] = await allOrNothing([
     bringUpHosts({
       name,
       profile,
       dir,
       baseRoot,
-      ...layer,
+      layers,
       ...seed,
-      binDir,
+      binDir: part.binDir,
       say,
       ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
     }),
     startStore({ dir: join(dir, 'store'), say }),
-    startEngineAndWorker(dir, say),
+    startEngineAndWorker(dir, request),
   ])
   const lab: Lab = { name, dir, hosts, store, engine }
   await writeClusterFile(lab, request.cluster ?? {})
@@ -152,9 +154,9 @@ async function reclaim(name: string, dir: string, say: Say): Promise<void> {
 }
 
 /** The worker reads the cluster's file when a run asks for it, so that it starts beside the hosts. */
-async function startEngineAndWorker(dir: string, say: Say): Promise<Engine> {
+async function startEngineAndWorker(dir: string, { say, workerEnv }: LabRequest): Promise<Engine> {
   const engine = await startEngine({ dir: join(dir, 'engine'), say })
-  await startWorker(dir, say)
+  await startWorker(dir, say, workerEnv)
   return engine
 }
 

@@ -1,17 +1,12 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { seedKeyspace } from '../lab/hosts/keyspace.ts'
-import { labDown, labUp } from '../lab/lab.ts'
-import { Operator } from '../lab/operator.ts'
-import { reasonOf } from '../domain/failures.ts'
 import { humanSeconds } from '../domain/progress.ts'
-import { markdownTable, recordResult } from './results/record.ts'
+import { CaseLabs } from '../test/sweep/case-lab.ts'
 import { nameOf, slice, type Case } from '../test/sweep/cases.ts'
-import { RUNBOOKS } from '../test/sweep/runbooks.ts'
-import { Sweep, type Result } from '../test/sweep/sweep.ts'
+import { Notes } from '../test/sweep/notes.ts'
+import { golden, runCase, type Golden, type Result } from '../test/sweep/run-case.ts'
+import { RUNBOOKS, type Runbook } from '../test/sweep/runbooks.ts'
+import { commitHere, markdownTable, recordResult } from './results/record.ts'
 
 /** Two cores carry so many: of three the kubelets' and elections' patience is tried, and not Requorum's. */
 const LABS = 2
@@ -20,190 +15,205 @@ const MOST_LABS = 8
 const HELP = `npm run sweep [-- options]
 
 The crash sweep: every runbook is run once undisturbed, and then again for each of its steps with the worker killed
-before, in the middle of and after it, the engine killed, the node's connection cut, the node rebooted. Each has to
-end as the undisturbed run did. On labs of its own. The last line is JSON: cases, equal; exit code 0 when all are.
+before, in the middle of and after it, the engine killed, the node's connection cut, the node rebooted. Each case has
+a lab of its own, and has to end as the undisturbed run did. The last line is JSON: cases, equal; exit code 0 when all are.
 
-  --labs <n>         how many labs share the cases (${LABS}); most of a case is waiting
-  --only <pattern>   cases whose line has this regular expression: --only 'backup.*engine'
+  --runbook <name>   one of ${RUNBOOKS.map(({ name }) => name).join(', ')}; may be repeated
+  --step <pattern>   cases of the steps that this regular expression finds: --step '^12 ', --step stop-pods
+  --case <line>      one case, by its line as the sweep prints it
   --part <k>/<n>     every nth case from the kth on; several parts make one sweep
+  --labs <n>         how many labs share the cases (${LABS}); most of a case is waiting
+  --resume           go on with a sweep that was stopped: what ended equal is not done again
   --record           writes what came of it to docs/results/sweep.md
   --list             the cases; runs each runbook once, undisturbed, to see its steps
   --help`
 
-const KEYS = 200
+class UsageError extends Error {}
 
 interface Wish {
-  readonly only: RegExp
+  readonly runbooks: readonly Runbook[]
+  readonly wanted: (one: Case) => boolean
   readonly part: { readonly k: number; readonly n: number }
-  readonly list: boolean
   readonly labs: number
+  readonly list: boolean
+  readonly resume: boolean
+  /** A look at one thing, which leaves a sweep that was stopped as it is. */
+  readonly aside: boolean
   readonly record: boolean
 }
 
+/** A case, how it ended, and what repeats it. */
+interface Ended {
+  readonly case: Case
+  readonly result: Result
+}
+
 function readWish(): Wish | null {
-  const { values } = parseArgs({
-    options: {
-      only: { type: 'string', default: '' },
-      part: { type: 'string', default: '1/1' },
-      list: { type: 'boolean', default: false },
-      record: { type: 'boolean', default: false },
-      labs: { type: 'string', default: String(LABS) },
-      help: { type: 'boolean', default: false },
-    },
-  })
+  const { values } = parse()
   if (values.help) return null
   const [, k, n] = /^(\d+)\/(\d+)$/.exec(values.part) ?? []
   const part = { k: Number(k), n: Number(n) }
-  if (!(part.k >= 1 && part.k <= part.n)) throw new TypeError(`--part is like 2/5, not ${values.part}`)
+  if (!(part.k >= 1 && part.k <= part.n)) throw new UsageError(`--part is like 2/5, not ${values.part}`)
   const labs = Number(values.labs)
   if (!(Number.isInteger(labs) && labs >= 1 && labs <= MOST_LABS))
-    throw new TypeError(`--labs is from 1 to ${MOST_LABS}, not ${values.labs}`)
+    throw new UsageError(`--labs is from 1 to ${MOST_LABS}, not ${values.labs}`)
+  const { case: line, step } = values
+  const names = line === undefined ? values.runbook : [line.split(' | ')[0] ?? '']
+  for (const name of names) {
+    if (!RUNBOOKS.some((one) => one.name === name))
+      throw new UsageError(
+        `There is no runbook "${name}". They are ${RUNBOOKS.map((one) => one.name).join(', ')}.`,
+      )
+  }
+  const pattern = new RegExp(step)
   return {
-    only: new RegExp(values.only),
-    part,
-    list: values.list,
-    labs: values.list ? 1 : labs,
-    record: values.record,
+    runbooks: RUNBOOKS.filter(({ name }) => names.length === 0 || names.includes(name)),
+    wanted: (one) => (line === undefined ? pattern.test(one.step) : nameOf(one) === line),
+    ...{ part, labs, list: values.list, resume: values.resume, record: values.record },
+    aside: values.list || line !== undefined,
+  }
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        runbook: { type: 'string', multiple: true, default: [] },
+        step: { type: 'string', default: '' },
+        case: { type: 'string' },
+        part: { type: 'string', default: '1/1' },
+        labs: { type: 'string', default: String(LABS) },
+        list: { type: 'boolean', default: false },
+        resume: { type: 'boolean', default: false },
+        record: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
   }
 }
 
 async function main(wish: Wish): Promise<number> {
-  const labs = new OwnLabs()
   const began = performance.now()
+  const notes = wish.aside ? Notes.none() : Notes.of(commitHere(), wish.resume)
+  const labs = new CaseLabs()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void labs.down().finally(() => process.exit(130)))
-  }
-  try {
-    // The first one brings in what all of them need.
-    const first = await labs.up()
-    const all: Case[] = []
-    for (const runbook of RUNBOOKS) {
-      const { cases } = await first.golden(runbook.name)
-      say(`${runbook.name}, undisturbed: ${runbook.ends}; ${cases.length} cases`)
-      all.push(...cases)
-    }
-    const chosen = slice(
-      all.filter((one) => wish.only.test(nameOf(one))),
-      wish.part,
-    )
-    if (wish.list) {
-      for (const one of chosen) console.log(nameOf(one))
-      return 0
-    }
-    const sweeps = [first]
-    while (sweeps.length < Math.min(wish.labs, chosen.length)) sweeps.push(await labs.up())
-    const results = await runAll(sweeps, chosen)
-    await Promise.all(sweeps.map((sweep) => sweep.end()))
-    const equal = results.filter((one) => one.equal).length
-    tell(results)
-    if (wish.record) say(`recorded in ${recordSweep(results, (performance.now() - began) / 1_000)}`)
-    console.log(JSON.stringify({ cases: results.length, equal }))
-    return equal === results.length ? 0 : 1
-  } finally {
-    await labs.down()
-  }
-}
-
-/** The labs of this sweep, each with all that belongs to it. */
-class OwnLabs {
-  readonly #ends: (() => Promise<void>)[] = []
-  /** Until it is up or has failed, a lab can't be taken down. */
-  readonly #coming: Promise<unknown>[] = []
-
-  up(): Promise<Sweep> {
-    const coming = this.#up()
-    this.#coming.push(coming)
-    return coming
-  }
-
-  async #up(): Promise<Sweep> {
-    const dir = await mkdtemp(join(tmpdir(), 'requorum-lab-'))
-    const name = `s${process.pid.toString(36)}${this.#ends.length}`
-    this.#ends.push(async () => {
-      await labDown({ name, dir, say: () => undefined })
-      await rm(dir, { recursive: true, force: true })
+    process.once(signal, () => {
+      say(`${signal}: taking the labs down. What was done is kept: go on with --resume.`)
+      void labs.down(say).finally(() => process.exit(130))
     })
-    const lab = await labUp({ name, dir, say })
-    const operator = await Operator.of(lab)
-    this.#ends.push(() => operator.close())
-    await seedKeyspace(lab.hosts, { keys: KEYS, seed: 1 })
-    return Sweep.on({ lab, operator })
   }
-
-  /** All of them, also when one can't be ended. */
-  async down(): Promise<void> {
-    await Promise.allSettled(this.#coming)
-    for (const end of this.#ends.splice(0).toReversed()) {
-      await end().catch((error: unknown) => {
-        say(`Something of the labs is left: ${reasonOf(error)}`)
-      })
-    }
+  const goldens = await undisturbed(wish, labs)
+  const chosen = slice(
+    wish.runbooks.flatMap(({ name }) => goldens.get(name)?.cases ?? []).filter(wish.wanted),
+    wish.part,
+  )
+  if (chosen.length === 0) throw new UsageError('There are no such cases; --list shows them.')
+  if (wish.list) {
+    for (const one of chosen) console.log(nameOf(one))
+    return 0
   }
+  const ended = await runAll(wish, chosen, goldens, notes, labs)
+  const equal = ended.filter(({ result }) => result.equal).length
+  if (wish.record) say(`recorded in ${record(ended, (performance.now() - began) / 1_000)}`)
+  console.log(JSON.stringify({ cases: ended.length, equal }))
+  return equal === ended.length ? 0 : 1
 }
 
-/** All cases, whichever lab comes to them; the results in the order of the cases. */
-async function runAll(sweeps: readonly Sweep[], cases: readonly Case[]): Promise<Result[]> {
+async function undisturbed(wish: Wish, labs: CaseLabs): Promise<ReadonlyMap<string, Golden>> {
+  const goldens = new Map<string, Golden>()
+  await shared(wish.labs, wish.runbooks, async (runbook) => {
+    const found = await golden(runbook, labs)
+    goldens.set(runbook.name, found)
+    say(`${runbook.name}, undisturbed: ${runbook.ends}; ${found.cases.length} cases`)
+  })
+  return goldens
+}
+
+/** All cases, whichever comes first to a lab; the results in the order of the cases. */
+async function runAll(
+  { runbooks, labs: count }: Wish,
+  cases: readonly Case[],
+  goldens: ReadonlyMap<string, Golden>,
+  notes: Notes,
+  labs: CaseLabs,
+): Promise<Ended[]> {
   const results = new Map<Case, Result>()
-  const left = [...cases]
-  const began = performance.now()
-  const runSome = async (sweep: Sweep): Promise<void> => {
-    for (let one = left.shift(); one !== undefined; one = left.shift()) {
-      const result = await sweep.run(one)
-      results.set(one, result)
-      const each = (performance.now() - began) / 1_000 / results.size
-      const said = result.equal ? 'equal' : 'DIFFERS'
-      console.log(
-        `${results.size}/${cases.length} ${said} ${nameOf(one)} (${result.seconds.toFixed(0)} s; about ${humanSeconds(each * (cases.length - results.size))} left)`,
-      )
-      if (result.note !== '') console.log(result.note.replaceAll(/^/gm, '    '))
-    }
+  for (const one of cases) {
+    const known = notes.equal(nameOf(one))
+    if (known !== undefined) results.set(one, known)
   }
-  await Promise.all(sweeps.map(runSome))
-  return cases.flatMap((one) => results.get(one) ?? [])
+  if (results.size > 0) say(`${results.size} of ${cases.length} cases are done already`)
+  const left = cases.filter((one) => !results.has(one))
+  const began = performance.now()
+  let done = 0
+  await shared(count, left, async (one) => {
+    const runbook = runbooks.find(({ name }) => name === one.runbook)
+    const standard = goldens.get(one.runbook)
+    if (runbook === undefined || standard === undefined) return
+    const result = await runCase(runbook, one, standard, labs)
+    results.set(one, result)
+    notes.keep(nameOf(one), result)
+    done += 1
+    const rest = ((performance.now() - began) / 1_000 / done) * (left.length - done)
+    console.log(
+      `${results.size}/${cases.length} ${result.equal ? 'equal' : 'DIFFERS'} ${nameOf(one)} (${result.seconds.toFixed(0)} s; about ${humanSeconds(rest)} left)`,
+    )
+    if (result.note !== '') console.log(result.note.replaceAll(/^/gm, '    '))
+    if (!result.equal) console.log(`    again: ${commandFor(one)}`)
+  })
+  return cases.flatMap((one) => {
+    const result = results.get(one)
+    return result === undefined ? [] : [{ case: one, result }]
+  })
 }
 
-function say(line: string): void {
-  console.log(`  ${line}`)
+/** Does the work for each of these, so many at a time. */
+async function shared<One>(
+  atOnce: number,
+  all: readonly One[],
+  work: (one: One) => Promise<void>,
+): Promise<void> {
+  const left = [...all]
+  const next = async (): Promise<void> => {
+    for (let one = left.shift(); one !== undefined; one = left.shift()) await work(one)
+  }
+  await Promise.all(Array.from({ length: atOnce }, next))
 }
 
-function recordSweep(results: readonly Result[], seconds: number): string {
-  const equal = results.filter((one) => one.equal).length
+function commandFor(one: Case): string {
+  return `npm run sweep -- --case '${nameOf(one)}'`
+}
+
+function record(ended: readonly Ended[], seconds: number): string {
+  const equal = ended.filter(({ result }) => result.equal).length
   return recordResult({
     ...{ name: 'sweep', title: 'The crash sweep' },
     command: ['npm run sweep --', ...process.argv.slice(2)].join(' '),
-    verdict: `${equal} of ${results.length} cases ended as the undisturbed run did, in ${humanSeconds(seconds)}`,
+    verdict: `${equal} of ${ended.length} cases ended as the undisturbed run did, in ${humanSeconds(seconds)}`,
     body: markdownTable(
       ['runbook', 'step', 'where', 'blow', 'ended', 'took'],
-      results.map(({ case: one, equal: same, note, seconds: took }) => [
-        ...[
-          one.runbook,
-          one.step,
-          one.where,
-          one.blow,
-          `${same ? 'equal' : 'DIFFERS'}${note === '' ? '' : ` (${note})`}`,
-        ],
+      ended.map(({ case: one, result: { equal: same, note, seconds: took } }) => [
+        ...[one.runbook, one.step, one.where, one.blow],
+        `${same ? 'equal' : 'DIFFERS'}${note === '' ? '' : ` (${note})`}`,
         `${took.toFixed(0)} s`,
       ]),
     ),
   })
 }
 
-function tell(results: readonly Result[]): void {
-  const rows = results.map(({ case: one, equal, note }) => [
-    ...[one.runbook, one.step, one.where, one.blow],
-    equal ? `equal${note === '' ? '' : ` (${note})`}` : (note.split('\n')[0] ?? '').slice(0, 100),
-  ])
-  const widths = [0, 1, 2, 3].map((at) => Math.max(0, ...rows.map((row) => (row[at] ?? '').length)))
-  console.log('')
-  for (const row of rows) console.log(row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '))
+function say(line: string): void {
+  console.log(`  ${line}`)
 }
 
 try {
   const wish = readWish()
   if (wish === null) console.log(HELP)
-  else process.exitCode = await main(wish)
+  // Connections to engines that are gone would keep it alive.
+  else process.exit(await main(wish))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
-  if (error instanceof TypeError && 'code' in error) console.error(`\n${HELP}`)
-  process.exitCode = 1
+  if (error instanceof UsageError) console.error(`\n${HELP}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
 }

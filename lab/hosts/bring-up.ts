@@ -38,8 +38,8 @@ export interface BringUpOptions {
   readonly profile?: LabProfile
   /** From ensureBaseRoot, for the same profile. */
   readonly baseRoot: string
-  /** Profile kubeadm: from ensureKubernetes. */
-  readonly layer?: string
+  /** What lies over the base root, the uppermost first: from ensureEtcd and, profile kubeadm, ensureKubernetes. */
+  readonly layers: readonly string[]
   /** Directory with etcd, etcdctl and etcdutl, from ensureEtcd. */
   readonly binDir: string
   /** Size of each host's /var/lib in bytes; 2 GiB by default, 6 GiB for kubeadm. */
@@ -90,7 +90,7 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
       sshUser: index === 0 ? 'root' : LAB_USER,
     })),
     baseRoot: options.baseRoot,
-    ...(options.layer === undefined ? {} : { layer: options.layer }),
+    layers: [...options.layers],
     binDir: options.binDir,
     etcdVersion: version,
     diskBytes: options.diskBytes ?? DEFAULT_DISK_BYTES[profile],
@@ -112,14 +112,14 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
       say('No loop devices here: /var/lib of the hosts is in memory')
     }
     const ready = { ...lab, ready: true }
-    if (options.seed !== undefined) await seedMembers(ready, options.seed)
-    await allDone(
-      ready.hosts.map(async (host) => {
+    await allDone([
+      ...ready.hosts.map(async (host) => {
         await furnishHost(ready, host)
         await startHost(ready, host.name)
         say(`${host.name} is up at ${host.address}`)
       }),
-    )
+      ...(options.seed === undefined ? [] : [seedMembers(ready, options.seed)]),
+    ])
     await form(ready, options.seed, say)
     await writeLab(ready)
     return ready

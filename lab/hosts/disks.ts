@@ -4,19 +4,19 @@ import { errorCode, run } from './commands.ts'
 import { hostPaths, type LabHosts } from './lab-hosts.ts'
 
 /**
- * Mounts a host's disks: its root (the base root below, the profile's programs on it, its own layer above) and a real, small
+ * Mounts a host's disks: its root (the base root below, etcd and the profile's programs on it, its own layer above) and a real, small
  * filesystem for /var/lib, so that renames, syncs and a full disk are what they are on a node.
  * What is mounted already stays. @returns what kind of filesystem /var/lib became.
  */
 export async function mountDisks(
-  lab: Pick<LabHosts, 'dir' | 'baseRoot' | 'layer' | 'diskBytes'>,
+  lab: Pick<LabHosts, 'dir' | 'baseRoot' | 'layers' | 'diskBytes'>,
   hostName: string,
 ): Promise<LabHosts['diskKind']> {
   const paths = hostPaths(lab, hostName)
   for (const dir of [paths.upper, paths.work, paths.root, paths.varLib]) await mkdir(dir, { recursive: true })
   const mounted = await mountPoints()
   if (!mounted.has(paths.root)) {
-    const layers = `lowerdir=${[lab.layer, lab.baseRoot].filter(Boolean).join(':')},upperdir=${paths.upper},workdir=${paths.work}`
+    const layers = `lowerdir=${[...lab.layers, lab.baseRoot].join(':')},upperdir=${paths.upper},workdir=${paths.work}`
     await run('mount', ['-t', 'overlay', 'requorum-lab', '-o', layers, paths.root])
   }
   const kind = mounted.get(paths.varLib)

@@ -12,8 +12,8 @@ import { hostPaths, type LabHost, type LabHosts } from './lab-hosts.ts'
 const MEMBER_LIMIT_MS = 60_000
 
 /**
- * Gives each host the data of one of three members that know each other, from the snapshot of an empty etcd. The
- * hosts have to be off, with their disks mounted. Their cluster and member IDs are those that a restore gives: new ones.
+ * Gives each host the data of one of three members that know each other, from the snapshot of an empty etcd. Their
+ * disks have to be mounted, and they have no manifest yet. Their cluster and member IDs are those that a restore gives: new ones.
  */
 export async function seedMembers(lab: LabHosts, snapshot: string): Promise<void> {
   const token = `${lab.name}-${randomBytes(6).toString('hex')}`

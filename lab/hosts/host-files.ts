@@ -33,7 +33,7 @@ MaxSessions 64
 `
 
 /**
- * Writes into a host's disk what makes it this host: names, keys, users, etcd's binaries, and what its profile
+ * Writes into a host's disk what makes it this host: names, keys, users, and what its profile
  * needs. The disks have to be mounted and the host off.
  */
 export async function furnishHost(lab: LabHosts, host: LabHost): Promise<void> {
@@ -56,7 +56,6 @@ export async function furnishHost(lab: LabHosts, host: LabHost): Promise<void> {
     write('etc/resolv.conf', '# The lab has no name server; see /etc/hosts.\n'),
     write('etc/ssh/sshd_config.d/lab.conf', SSHD_CONFIG),
     write('etc/sudoers.d/lab', `${LAB_USER} ALL=(ALL) NOPASSWD: ALL\n`, 0o440),
-    installBinaries(lab, place),
     installKeys(lab, host, place),
   ])
   if (lab.profile === 'kubeadm') return furnishForKubeadm(lab, host)
@@ -117,16 +116,6 @@ async function installKeys(lab: LabHosts, host: LabHost, place: (path: string) =
   await chmod(place(`${home}/.ssh/authorized_keys`), 0o600)
   await chown(place(`${home}/.ssh`), owner, owner)
   await chown(place(`${home}/.ssh/authorized_keys`), owner, owner)
-}
-
-async function installBinaries(lab: LabHosts, place: (path: string) => string): Promise<void> {
-  await mkdir(place('usr/local/bin'), { recursive: true })
-  await Promise.all(
-    ['etcd', 'etcdctl', 'etcdutl'].map(async (name) => {
-      await copyFile(join(lab.binDir, name), place(`usr/local/bin/${name}`))
-      await chmod(place(`usr/local/bin/${name}`), 0o755)
-    }),
-  )
 }
 
 async function installCertificates(

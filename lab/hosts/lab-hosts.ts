@@ -41,9 +41,9 @@ const labHosts = z.strictObject({
   bridge: z.string(),
   hosts: z.array(labHost),
   baseRoot: z.string(),
-  /** A second read-only layer on top of the base root, with the profile's programs. */
-  layer: z.string().optional(),
-  /** Directory of etcd, etcdctl and etcdutl that were copied into each host. */
+  /** Read-only layers over the base root, the uppermost first: etcd, and the profile's programs. */
+  layers: z.array(z.string()).default([]),
+  /** Directory of etcd, etcdctl and etcdutl on the machine. */
   binDir: z.string(),
   etcdVersion: z.string(),
   /** Size of the filesystem at each host's /var/lib, in bytes. */

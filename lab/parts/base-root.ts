@@ -44,7 +44,7 @@ const PROFILE_PACKAGES: Readonly<Record<LabProfile, readonly string[]>> = {
   ],
 }
 
-/** Left out: they wait for the network, poke at the machine's disks, or want a terminal. */
+/** Left out: they wait for the network, poke at the machine's disks or kernel, want a terminal, or only take time. */
 const MASKED_UNITS = [
   'apt-daily.timer',
   'apt-daily-upgrade.timer',
@@ -52,6 +52,14 @@ const MASKED_UNITS = [
   'e2scrub_all.timer',
   'e2scrub_reap.service',
   'fstrim.timer',
+  'systemd-tmpfiles-clean.timer',
+  'modprobe@.service',
+  'systemd-modules-load.service',
+  'systemd-journal-flush.service',
+  'systemd-update-utmp.service',
+  'systemd-update-utmp-runlevel.service',
+  'dev-hugepages.mount',
+  'dev-mqueue.mount',
   'console-getty.service',
   'getty.target',
   'systemd-networkd.service',
@@ -65,7 +73,7 @@ const MASKED_UNITS = [
 const UNWANTED_PATHS = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*']
 
 /** Raise it when the steps below change what comes out, so that cached roots are made anew. */
-const RECIPE_REVISION = 3
+const RECIPE_REVISION = 4
 
 export interface BaseRootOptions {
   /** Where parts are kept between runs; made when missing. */

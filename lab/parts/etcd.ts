@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
-import { access, chmod, copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '../hosts/commands.ts'
 import { aptProxyOptions, debianArchitecture, distributionSources, sourceLine } from './debian-archive.ts'
 
+/** Where the hosts have them. */
+const IN_LAYER = 'usr/local/bin'
 const BINARIES = ['etcd', 'etcdctl', 'etcdutl'] as const
 
 /** One Debian package, pinned: the archive's signature says who made it, the hash says that it is this one. */
@@ -27,35 +29,41 @@ export interface EtcdPartOptions {
   readonly say: (line: string) => void
 }
 
+/** etcd's programs: the directory that holds the three, and the layer over the hosts' base root that has them in its PATH. */
+export interface EtcdPart {
+  readonly binDir: string
+  readonly layer: string
+}
+
 /**
- * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache and returns the
- * directory that holds the three. They come out of Debian packages, fetched by an apt with a
+ * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache. They come out of Debian packages, fetched by an apt with a
  * configuration of its own: nothing is installed and the machine's apt is left as it is.
  * @throws Error when the archive has another version, or a package is not the pinned one.
  */
-export async function ensureEtcd(options: EtcdPartOptions): Promise<string> {
+export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
   const home = join(options.cacheDir, `etcd-${options.version}`)
-  const binDir = join(home, 'bin')
-  if (await isWhole(binDir, options.version)) return binDir
+  const part = { binDir: join(home, 'layer', IN_LAYER), layer: join(home, 'layer') }
+  if (await isWhole(part.binDir, options.version)) return part
 
   options.say(`Fetching etcd ${options.version} (Debian ${options.lock.suite}, about 25 MB)`)
   const partial = join(options.cacheDir, `.etcd-${options.version}-${process.pid}-${Date.now()}`)
   try {
     const debs = await download(join(partial, 'apt'), options)
     for (const deb of debs) await run('dpkg', ['-x', deb, join(partial, 'unpacked')])
-    await mkdir(join(partial, 'bin'))
-    for (const name of BINARIES) {
-      await copyFile(join(partial, 'unpacked/usr/bin', name), join(partial, 'bin', name))
-      await chmod(join(partial, 'bin', name), 0o755)
-    }
-    await confirmVersion(join(partial, 'bin/etcd'), options.version)
+    const binDir = join(partial, 'layer', IN_LAYER)
+    await mkdir(binDir, { recursive: true })
+    for (const name of BINARIES) await copyFile(join(partial, 'unpacked/usr/bin', name), join(binDir, name))
+    // The modes of a layer's directories are those of the hosts.
+    await run('chmod', ['-R', 'u=rwX,go=rX', join(partial, 'layer')])
+    await run('chmod', ['a+x', ...BINARIES.map((name) => join(binDir, name))])
+    await confirmVersion(join(binDir, 'etcd'), options.version)
     await mkdir(home, { recursive: true })
-    await rm(binDir, { recursive: true, force: true })
-    await rename(join(partial, 'bin'), binDir)
+    await rm(part.layer, { recursive: true, force: true })
+    await rename(join(partial, 'layer'), part.layer)
   } finally {
     await rm(partial, { recursive: true, force: true })
   }
-  return binDir
+  return part
 }
 
 async function download(apt: string, options: EtcdPartOptions): Promise<readonly string[]> {
@@ -67,7 +75,7 @@ async function download(apt: string, options: EtcdPartOptions): Promise<readonly
     throw new Error(
       `etcd ${options.version} comes from Debian ${options.lock.suite}, and no apt source of this machine is ` +
         `Debian's. Put ${BINARIES.join(', ')} ${options.version} into ` +
-        `${join(options.cacheDir, `etcd-${options.version}`, 'bin')} and try again.`,
+        `${join(options.cacheDir, `etcd-${options.version}`, 'layer', IN_LAYER)} and try again.`,
     )
   }
   for (const dir of ['etc', 'state/lists/partial', 'cache/archives/partial', 'debs']) {

@@ -16,12 +16,12 @@ const say = (line: string): void => console.log(line)
 
 try {
   const { etcd } = readLock()
-  const etcdBinDir = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
-  await ensureSeedSnapshot(etcdBinDir)
+  const part = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
+  await ensureSeedSnapshot(part)
   const profile = process.argv[2] === 'kubeadm' ? 'kubeadm' : 'etcd'
   const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
   if (profile === 'kubeadm') {
-    await ensureKubernetes({ baseRoot, etcdBinDir, etcdVersion: etcd.version, say })
+    await ensureKubernetes({ baseRoot, etcdBinDir: part.binDir, etcdVersion: etcd.version, say })
   }
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)

@@ -6,19 +6,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../hosts/commands.ts'
 import { choosePorts } from '../services/ports.ts'
 import { endProcess, isRunning, lastLines, launch } from '../services/process.ts'
+import type { EtcdPart } from './etcd.ts'
 
 /** What an empty etcd needs to serve, on a busy machine. */
 const SERVES_WITHIN_MS = 60_000
 
 /**
  * The snapshot of an empty etcd of this version, from which a lab's members start all three at once, with the
- * manifests that kubeadm would have left them. Made once, by a throwaway etcd on loopback, and kept beside the binaries.
+ * manifests that kubeadm would have left them. Made once, by a throwaway etcd on loopback, and kept beside the programs.
  *
- * @param binDir - from ensureEtcd
  * @returns the snapshot's path; the file is whole or not there.
  */
-export async function ensureSeedSnapshot(binDir: string): Promise<string> {
-  const seed = join(dirname(binDir), 'seed.db')
+export async function ensureSeedSnapshot({ binDir, layer }: EtcdPart): Promise<string> {
+  const seed = join(dirname(layer), 'seed.db')
   if (existsSync(seed)) return seed
   const scratch = await mkdtemp(join(tmpdir(), 'requorum-seed-'))
   const partial = `${seed}.partial-${process.pid}`

@@ -65,10 +65,11 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
 }
 
 function here(): Circumstances {
-  return { at: new Date(), commit: commit(), machine: machine(), etcd: readLock().etcd.version }
+  return { at: new Date(), commit: commitHere(), machine: machine(), etcd: readLock().etcd.version }
 }
 
-function commit(): string {
+/** The commit that is checked out, with a word when files differ from it. */
+export function commitHere(): string {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   try {

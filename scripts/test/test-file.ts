@@ -41,8 +41,8 @@ export interface FileRun {
 
 const DID_NOT_FINISH = 'Never came to its end: what is around it failed or ended before.'
 const KEPT_OUTPUT = 256 * 1024
-/** From SIGTERM to SIGKILL. */
-const GRACE_MS = 5_000
+/** From SIGTERM to SIGKILL: a file that has a lab takes it down. */
+const GRACE_MS = 20_000
 /** A pipe that something left behind still holds is given up this long after the file's end. */
 const DRAIN_MS = 1_000
 

@@ -32,6 +32,14 @@ export function useLab(
   const said: string[] = []
   const name = `t${process.pid.toString(36)}`
 
+  const down = async (): Promise<void> => {
+    if (dir === undefined) return
+    await labDown({ name, dir, say: () => undefined })
+    await rm(dir, { recursive: true, force: true })
+  }
+  // A file that takes too long, or that somebody interrupts, is ended before its hooks could run.
+  process.once('SIGTERM', () => void down().finally(() => process.exit(143)))
+
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'requorum-lab-'))
     const lab = await labUp({
@@ -50,9 +58,7 @@ export function useLab(
 
   after(async () => {
     await own?.operator.close()
-    if (dir === undefined) return
-    await labDown({ name, dir, say: () => undefined })
-    await rm(dir, { recursive: true, force: true })
+    await down()
   })
 
   return () => {

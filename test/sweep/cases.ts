@@ -26,6 +26,8 @@ export function casesOf(runbook: RunbookName, type: string, trace: readonly Trac
     group.push(one)
     groups.set(key, group)
   }
+  // Which of them is done first changes from run to run, and a case has to mean the same in each.
+  for (const group of groups.values()) group.sort((a, b) => (a.node ?? '').localeCompare(b.node ?? ''))
   const steps = [...groups.values()].filter(([first]) => first?.workflow === type)
   for (const child of new Set(trace.map(({ workflow }) => workflow))) {
     const within = [...groups.values()].filter(([first]) => first?.workflow === child)

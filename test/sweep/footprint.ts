@@ -4,14 +4,40 @@ import { BucketAdmin } from '../lab/bucket-admin.ts'
 import { etcdctl, readAllWhenUp, schedulePaused } from '../lab/recoveries.ts'
 import { everyHost, type OwnLab } from '../lab/use-lab.ts'
 
+const SUMS = 'find etc/kubernetes -type f -exec sha256sum {} + | sort -k 2'
+const SUM_LINE = /^\S+ [0-9a-f]{64} {2}(\S+)$/
+
 /** What a runbook left, line by line: two runs that ended alike have the same lines. */
 export type Footprint = readonly string[]
 
-/** Everything that has to be the same, whatever happened on the way. */
-export async function footprint(own: OwnLab, outcome: string, hasQuorum: boolean): Promise<Footprint> {
+/** SHA-256 of each file of a control plane, as `HOST SUM PATH`. */
+export type Files = ReadonlySet<string>
+
+/** What stands below /etc/kubernetes on every host, to be compared with later. */
+export async function filesOf({ lab }: OwnLab): Promise<Files> {
+  const all = await everyHost(lab, async (host) => {
+    const { stdout } = await atConsole(lab.hosts, host, `cd / && ${SUMS}`)
+    return stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => `${host} ${line}`)
+  })
+  return new Set(all.flat())
+}
+
+/**
+ * Everything that has to be the same, whatever happened on the way. Two labs have other addresses and certificates:
+ * of files it says whether they are what they were before, and of manifests what is in them.
+ */
+export async function footprint(
+  own: OwnLab,
+  before: Files,
+  outcome: string,
+  hasQuorum: boolean,
+): Promise<Footprint> {
   const { lab } = own
   const [hosts, store, paused, alive] = await Promise.all([
-    everyHost(lab, (host) => onHost(lab, host)),
+    everyHost(lab, (host) => onHost(lab, host, before)),
     inStore(lab),
     schedulePaused(own),
     hasQuorum ? keyspaceAndMembers(lab) : Promise.resolve([]),
@@ -19,9 +45,7 @@ export async function footprint(own: OwnLab, outcome: string, hasQuorum: boolean
   return [
     `outcome: ${outcome}`,
     `schedule: ${paused ? 'paused' : 'goes on'}`,
-    ...store,
-    ...alive,
-    ...sharedOut(hosts.flat()),
+    ...[...store, ...alive, ...sharedOut(hosts.flat())].map((line) => withoutNames(lab, line)),
   ]
 }
 
@@ -64,7 +88,7 @@ async function inStore(lab: Lab): Promise<string[]> {
  * Files with owner, mode and SHA-256; of etcd's data the names of the directories, because the keyspace says what is in
  * it. Of steps that ran, that they ran and how the newest attempt ended.
  */
-async function onHost(lab: Lab, host: string): Promise<string[]> {
+async function onHost(lab: Lab, host: string, before: Files): Promise<string[]> {
   const { stdout } = await atConsole(
     lab.hosts,
     host,
@@ -72,7 +96,8 @@ async function onHost(lab: Lab, host: string): Promise<string[]> {
      for dir in var/lib/etcd*; do [ ! -d "$dir" ] || stat -c 'dir: %n %U:%G %a' "$dir"; done
      find var/lib/etcd-backups -type f -printf 'backup file: %f %u:%g %m\\n' 2>/dev/null || true
      find etc/kubernetes -printf '%p %y %u:%g %m\\n' | sort | sed 's/^/file: /'
-     find etc/kubernetes -type f -exec sha256sum {} + | sort -k 2
+     ${SUMS}
+     for manifest in etc/kubernetes/manifests/*; do sed "s|^|manifest: \${manifest##*/}: |" "$manifest"; done
      [ -d var/lib/requorum ] || exit 0
      find var/lib/requorum -not -path '*/steps/*' -printf 'state: %p %y %u:%g %m\\n' | sort
      find var/lib/requorum/steps -mindepth 1 -maxdepth 1 -printf '%p\\n' 2>/dev/null | sort | while read -r step; do
@@ -85,7 +110,14 @@ async function onHost(lab: Lab, host: string): Promise<string[]> {
   return stdout
     .split('\n')
     .filter(Boolean)
-    .map((line) => normal(`${host} ${line}`))
+    .map((line) => `${host} ${line}`)
+    .map((line) => {
+      const path = SUM_LINE.exec(line)?.[1]
+      return path === undefined
+        ? line
+        : `${host} ${before.has(line) ? 'as before' : 'other than before'}: ${path}`
+    })
+    .map(normal)
 }
 
 /** Which member a backup was saved on is the election's to say: what that leaves is compared without its host. */
@@ -100,6 +132,19 @@ function sharedOut(lines: string[]): string[] {
   ]
 }
 
+/** Without what is this lab's alone. */
+function withoutNames({ name, hosts }: Lab, line: string): string {
+  const named = hosts.hosts.reduce(
+    (text, host) =>
+      text.replaceAll(
+        new RegExp(`\\b${host.address.replaceAll('.', '\\.')}\\b`, 'g'),
+        `ADDRESS-OF-${host.name}`,
+      ),
+    line,
+  )
+  return named.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), 'LAB')
+}
+
 /** Without what names one run or one moment. */
 function normal(line: string): string {
   return line
@@ -108,6 +153,8 @@ function normal(line: string): string {
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'RUN')
     .replaceAll(/\d{8}[Tt]\d{6}[Zz]/g, 'TIME')
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, 'TIME')
-    .replaceAll(/\bplan [0-9a-f]{64}/g, 'plan DIGEST')
+    .replaceAll(/\b[0-9a-f]{64}\b/g, 'SHA256')
+    .replaceAll(/\bstaged-[0-9a-f]{16}\b/g, 'staged-SHA256')
+    .replaceAll(/\bversion [0-9a-f]{32}\b/g, 'version ID')
     .replaceAll(/\bcluster [0-9a-f]{16}/g, 'cluster ID')
 }
