@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { atConsole } from '../../lab/hosts/console.ts'
 import { readAll, seedKeyspace } from '../../lab/hosts/keyspace.ts'
 import { labDown, labUp, type Lab } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
+import { searchLab } from '../secrets/search.ts'
 
 /** A lab of the test file's own, beside any other on this machine. */
 export interface OwnLab {
@@ -17,7 +19,8 @@ export interface OwnLab {
 
 /**
  * Brings a lab up before the tests of a file and down after them. With `keys`, a Kubernetes-shaped keyspace is
- * in it. A lab that does not come up fails the file: a test of the lab that did not run proves nothing.
+ * in it. A lab that does not come up fails the file: a test of the lab that did not run proves nothing. So does a secret
+ * that is found at its end where it does not belong.
  */
 export function useLab(
   options: {
@@ -57,8 +60,12 @@ export function useLab(
   })
 
   after(async () => {
-    await own?.operator.close()
-    await down()
+    try {
+      if (own !== undefined) assert.deepEqual((await searchLab(own)).found, [], 'no secret left its place')
+    } finally {
+      await own?.operator.close()
+      await down()
+    }
   })
 
   return () => {

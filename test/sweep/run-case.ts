@@ -13,6 +13,7 @@ import { traced, type Armed, type Traced } from '../../workers/failpoints.ts'
 import { engineDir, readAllWhenUp } from '../lab/recoveries.ts'
 import type { CaseLab, CaseLabs } from './case-lab.ts'
 import { casesOf, type Blow, type Case } from './cases.ts'
+import { searchLab } from '../secrets/search.ts'
 import { difference, filesOf, footprint, type Footprint } from './footprint.ts'
 import type { Runbook } from './runbooks.ts'
 
@@ -104,6 +105,7 @@ async function strike(
     undisturbed.footprint,
     await footprint(lab, before, outcome, runbook.quorum.after),
   ).filter((line) => starts === 1 || !isBackupBefore(line))
+  differs.push(...(await searchLab(lab)).found)
   return differs.length === 0
     ? { equal: true, note }
     : { equal: false, note: [note, ...shortened(differs)].filter(Boolean).join('\n') }
