@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { findFault } from '../../lab/hosts/faults.ts'
 import { readAll } from '../../lab/hosts/keyspace.ts'
+import type { Lab } from '../../lab/lab.ts'
 import { recoveryWorkflowId } from '../../domain/messages.ts'
 import type { RestoreVerdict } from '../../domain/verdict.ts'
 import {
@@ -127,21 +130,7 @@ test('when etcd of one node does not start after the restore, all nodes get thei
   const putBack = await editClusterFile(lab, (file) => (file['limits'] = { start: '20s' }))
   const failure = await undone(up(), async () => {
     await untilStep(own, 'Wait for etcd')
-    // Two kubelets wake up and start the restored etcd; each falls asleep again as soon as that has ended, and stays
-    // so although the way back wakes it, so that the old data can be compared before the old etcd writes to it.
-    await Promise.all(
-      ['cp-01', 'cp-02'].map((host) =>
-        atConsole(
-          lab.hosts,
-          host,
-          `systemctl start kubelet
-           systemd-run --quiet --collect /bin/sh -c '
-             until pgrep -x etcd >/dev/null; do sleep 0.05; done
-             while [ -e /etc/kubernetes/manifests/etcd.yaml ] || pgrep -x etcd >/dev/null; do sleep 0.05; done
-             for again in $(seq 100); do systemctl stop kubelet; sleep 0.1; done'`,
-        ),
-      ),
-    )
+    await wakeUntilWithdrawn(lab, ['cp-01', 'cp-02'])
   })
   await putBack()
   assert.equal(failure.code, 'restore-undone')
@@ -152,6 +141,32 @@ test('when etcd of one node does not start after the restore, all nodes get thei
     assert.equal(kept.length, 1, `the restored data of ${name} is kept`)
   }
   await makeRoom(up())
+})
+
+test('when a restored member holds another keyspace than the rest, all nodes get their old state back', async () => {
+  const own = up()
+  const { lab } = own
+  // Whole, of the same version, and another one: that of an empty etcd.
+  const other = await readFile(join(lab.hosts.binDir, '../../../../seed.db'), 'base64')
+  await atConsole(lab.hosts, 'cp-02', 'base64 -d >/root/other.db', [], { input: other })
+  const real = await beforeRestore(
+    lab,
+    'cp-02',
+    'shift 3; exec /usr/local/bin/etcdutl.real snapshot restore /root/other.db "$@"',
+  )
+  const putBack = await editClusterFile(lab, (file) => (file['limits'] = { start: '20s' }))
+  try {
+    const failure = await undone(own, async () => {
+      await untilStep(own, 'Wait for etcd')
+      await wakeUntilWithdrawn(lab, ['cp-01', 'cp-02', 'cp-03'])
+    })
+    assert.equal(failure.code, 'restore-undone')
+    assert.match(failure.message, /cp-02/)
+  } finally {
+    await putBack()
+    await real()
+  }
+  await makeRoom(own)
 })
 
 test('cancelled between consent and opening, it is undone', async () => {
@@ -276,4 +291,24 @@ async function newestRecovery(): Promise<RestoreVerdict['recovery']> {
 
 function seconds(began: number): string {
   return `${((performance.now() - began) / 1_000).toFixed(1)} s`
+}
+
+/**
+ * Kubelets wake up and start the restored etcd; each falls asleep again as soon as that has ended, and stays so although
+ * the way back wakes it, so that the old data can be compared before the old etcd writes to it.
+ */
+function wakeUntilWithdrawn(lab: Lab, hosts: readonly string[]): Promise<unknown> {
+  return Promise.all(
+    hosts.map((host) =>
+      atConsole(
+        lab.hosts,
+        host,
+        `systemctl start kubelet
+         systemd-run --quiet --collect /bin/sh -c '
+           until pgrep -x etcd >/dev/null; do sleep 0.05; done
+           while [ -e /etc/kubernetes/manifests/etcd.yaml ] || pgrep -x etcd >/dev/null; do sleep 0.05; done
+           for again in $(seq 100); do systemctl stop kubelet; sleep 0.1; done'`,
+      ),
+    ),
+  )
 }
