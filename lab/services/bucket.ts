@@ -64,6 +64,13 @@ export async function untilReadable(target: BucketAdmin, limitMs = 60_000): Prom
   }
 }
 
+/** Whether the server gets a data key from its KMS: in a bucket of its own that encrypts by default. */
+export async function encrypts(target: BucketAdmin, kmsKey: string): Promise<boolean> {
+  const probe = { ...target, bucket: `${PROBE_BUCKET}-encrypted` }
+  await prepareBucket(probe, kmsKey)
+  return (await request(probe, 'PUT', '', PROBE, 'probe')).ok
+}
+
 async function expectOk(what: string, response: Response): Promise<void> {
   if (!response.ok) throw await refusal(what, response)
   await response.arrayBuffer()

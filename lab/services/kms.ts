@@ -2,20 +2,24 @@ import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { partPath } from '../parts/parts.mjs'
-import { readSecretFile, writeSecretFile } from './secret-file.ts'
-import { findService, startService, stopService, type Say, type ServiceSpec } from './service.ts'
+import { randomSecret, readSecretFile, writeSecretFile } from './secret-file.ts'
+import { findService, portsToBe, startService, stopService, type Say, type ServiceSpec } from './service.ts'
 
 /** The transit keys that the lab has. The store may use the first only. */
 export const KMS_KEY = 'requorum-etcd'
 /** Exists, and the store's token may not use it: a put with it has to be refused. */
 export const FOREIGN_KMS_KEY = 'somebody-elses'
 
-/** A running OpenBao, unsealed, with its transit engine as the KMS behind S3. */
-export interface Kms {
+/** How the store reaches its KMS. */
+export interface KmsAccess {
   readonly address: string
-  readonly pid: number
   /** May encrypt and decrypt with KMS_KEY and do nothing else: no other key, no new keys. */
   readonly storeToken: string
+}
+
+/** A running OpenBao, unsealed, with its transit engine as the KMS behind S3. */
+export interface Kms extends KmsAccess {
+  readonly pid: number
 }
 
 interface Seal {
@@ -36,16 +40,30 @@ path "transit/keys/${KMS_KEY}" { capabilities = ["read"] }
 `
 const DENY_STORE = 'path "transit/*" { capabilities = ["deny"] }'
 
+/** Where a KMS will be and what the store will open it with, known before it runs. */
+export interface KmsToBe extends KmsAccess {
+  readonly ports: readonly number[]
+}
+
+/** A promise and no fact: somebody may take the port before the KMS does. */
+export async function kmsToBe(dir: string): Promise<KmsToBe> {
+  const ports = await portsToBe(kmsSpec(dir))
+  const storeToken = readSecretFile(join(dir, 'store-token')) ?? randomSecret(40)
+  return { address: addressAt(ports), storeToken, ports }
+}
+
 /**
  * Starts OpenBao on loopback with its storage in `dir`, initialises it the first time, and unseals
  * it. The unseal key and root token are kept in `dir`/seal.json, 0600: a lab has nobody to type it.
  */
-export async function startKms(dir: string, say: Say): Promise<Kms> {
-  const seal = (await readSeal(dir)) ?? (await freshSeal(dir, say))
-  const service = await startService(kmsSpec(dir), say)
-  const kms = api(`http://127.0.0.1:${service.ports[0]}`)
+export async function startKms(dir: string, toBe: KmsToBe, say: Say): Promise<Kms> {
+  const spec = { ...kmsSpec(dir), firstPorts: toBe.ports }
+  const seal = (await readSeal(dir)) ?? (await freshSeal(dir, spec, say))
+  const service = await startService(spec, say)
+  const kms = api(addressAt(service.ports))
   await unseal(kms, seal)
-  const storeToken = readSecretFile(join(dir, 'store-token')) ?? (await equip(dir, kms, seal))
+  const storeToken =
+    readSecretFile(join(dir, 'store-token')) ?? (await equip(dir, kms, seal, toBe.storeToken))
   return { address: kms.address, pid: service.process.pid, storeToken }
 }
 
@@ -54,7 +72,7 @@ export async function findKms(dir: string): Promise<Kms | undefined> {
   const service = await findService(kmsSpec(dir))
   const storeToken = readSecretFile(join(dir, 'store-token'))
   if (service === undefined || storeToken === undefined) return undefined
-  const address = `http://127.0.0.1:${service.ports[0]}`
+  const address = addressAt(service.ports)
   return (await health(address)) === 200 ? { address, pid: service.process.pid, storeToken } : undefined
 }
 
@@ -73,6 +91,8 @@ export async function setStoreAccess(dir: string, allowed: boolean): Promise<voi
   }
   await writePolicy(api(kms.address), seal, allowed ? ALLOW_STORE : DENY_STORE)
 }
+
+const addressAt = ([http]: readonly number[]): string => `http://127.0.0.1:${http}`
 
 function kmsSpec(dir: string): ServiceSpec {
   const config = join(dir, 'kms-config.json')
@@ -120,7 +140,7 @@ async function readSeal(dir: string): Promise<Seal | undefined> {
  * the two; nothing can have been encrypted with it yet, so it is thrown away. Once the store has its
  * token that is no longer so, and the loss of the seal file is final.
  */
-async function freshSeal(dir: string, say: Say): Promise<Seal> {
+async function freshSeal(dir: string, spec: ServiceSpec, say: Say): Promise<Seal> {
   if (readSecretFile(join(dir, 'store-token')) !== undefined) {
     throw new Error(
       `${join(dir, 'seal.json')} is gone, so this KMS and all that the lab stored can't be opened any more. ` +
@@ -129,8 +149,8 @@ async function freshSeal(dir: string, say: Say): Promise<Seal> {
   }
   await stopKms(dir)
   await rm(join(dir, 'data'), { recursive: true, force: true })
-  const service = await startService(kmsSpec(dir), say)
-  const made = await api(`http://127.0.0.1:${service.ports[0]}`).call('PUT', 'sys/init', {
+  const service = await startService(spec, say)
+  const made = await api(addressAt(service.ports)).call('PUT', 'sys/init', {
     secret_shares: 1,
     secret_threshold: 1,
   })
@@ -154,7 +174,7 @@ async function unseal(kms: Api, seal: Seal): Promise<void> {
 }
 
 /** Makes the keys and the store's token. Each step may be done already by a run that was killed. */
-async function equip(dir: string, kms: Api, seal: Seal): Promise<string> {
+async function equip(dir: string, kms: Api, seal: Seal, token: string): Promise<string> {
   const mounts = await kms.call('GET', 'sys/mounts', undefined, seal.rootToken)
   if (!('transit/' in mounts))
     await kms.call('POST', 'sys/mounts/transit', { type: 'transit' }, seal.rootToken)
@@ -165,7 +185,8 @@ async function equip(dir: string, kms: Api, seal: Seal): Promise<string> {
   const granted = await kms.call(
     'POST',
     'auth/token/create-orphan',
-    { policies: [STORE_POLICY], no_default_policy: true, display_name: 'store', ttl: '87600h' },
+    // Its ID goes in the body: who asks with the root token may choose it.
+    { id: token, policies: [STORE_POLICY], no_default_policy: true, display_name: 'store', ttl: '87600h' },
     seal.rootToken,
   )
   const auth = granted['auth']

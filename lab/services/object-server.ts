@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { partPath } from '../parts/parts.mjs'
-import type { Kms } from './kms.ts'
+import type { KmsAccess } from './kms.ts'
 import { readSecretFile, writeSecretFile } from './secret-file.ts'
 import type { ServiceSpec } from './service.ts'
 
@@ -17,7 +17,7 @@ export interface ObjectServerRequest {
   readonly listenOn: string
   readonly bucket: string
   /** What goes into its config; undefined when it is only to be found or stopped. */
-  readonly access?: { readonly admin: AccessKey; readonly requorum: AccessKey; readonly kms: Kms }
+  readonly access?: { readonly admin: AccessKey; readonly requorum: AccessKey; readonly kms: KmsAccess }
 }
 
 /** Names of the ports in the order of `ServiceSpec.command`; the first is S3's own. */

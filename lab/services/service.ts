@@ -26,6 +26,8 @@ export interface ServiceSpec {
   /** The service's own directory, made with mode 0700 when missing. */
   readonly dir: string
   readonly portCount: number
+  /** Ports for its first start, when they are still free then: for whoever has to know them before. */
+  readonly firstPorts?: readonly number[]
   /** How many of the ports, counted from the first, it opens before it is ready; all by default. */
   readonly portsAtStart?: number
   /** Writes its config for these ports, before each start. Secrets belong there, mode 0600. */
@@ -62,7 +64,7 @@ export async function startService(spec: ServiceSpec, say: Say): Promise<Running
     // Running but not answering: it can't be used and would hold its ports and files.
     await stopService(spec)
     for (let attempt = 1; ; attempt++) {
-      const before = attempt === 1 ? (readState(spec)?.ports ?? []) : []
+      const before = attempt === 1 ? (readState(spec)?.ports ?? spec.firstPorts ?? []) : []
       const ports = await choosePorts(spec.portCount, await onceFree(before, spec), addressesOf(spec))
       const outcome = await tryStart(spec, ports)
       if ('process' in outcome) return outcome
@@ -78,6 +80,11 @@ export async function findService(spec: ServiceSpec): Promise<RunningService | u
   if (state === undefined || !isRunning(state.process)) return undefined
   if (!ownsPorts(state.process.pid, openAtStart(spec, state.ports))) return undefined
   return (await isReady(spec, state.ports)) ? state : undefined
+}
+
+/** The ports that its next start tries first, which another service may be told beforehand. */
+export async function portsToBe(spec: ServiceSpec): Promise<readonly number[]> {
+  return readState(spec)?.ports ?? choosePorts(spec.portCount, [], addressesOf(spec))
 }
 
 /** Ends the service if it runs; never anything else. Its files and ports stay for the next start. */

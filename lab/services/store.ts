@@ -1,8 +1,17 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { exclusively } from '../parts/exclusive.mjs'
-import { bucketAnswers, prepareBucket, untilReadable, type BucketAdmin } from './bucket.ts'
-import { findKms, FOREIGN_KMS_KEY, KMS_KEY, setStoreAccess, startKms, stopKms } from './kms.ts'
+import { bucketAnswers, encrypts, prepareBucket, untilReadable, type BucketAdmin } from './bucket.ts'
+import {
+  findKms,
+  FOREIGN_KMS_KEY,
+  KMS_KEY,
+  kmsToBe,
+  setStoreAccess,
+  startKms,
+  stopKms,
+  type KmsAccess,
+} from './kms.ts'
 import { configIsCurrent, objectServerSpec, type AccessKey } from './object-server.ts'
 import { randomSecret, readSecretFile, writeSecretFile } from './secret-file.ts'
 import { findService, startService, stopService, type Say } from './service.ts'
@@ -64,17 +73,28 @@ export async function startStore(request: StoreRequest): Promise<Store> {
 async function startBoth({ dir, say, listenOn = '127.0.0.1' }: StoreRequest): Promise<Store> {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   try {
-    const kms = await startKms(kmsDir(dir), say)
     const keys = (await readKeys(dir)) ?? (await makeKeys(dir))
-    const server = { dir: objectsDir(dir), listenOn, bucket: BUCKET, access: { ...keys, kms } }
-    const spec = objectServerSpec(server)
-    if (!configIsCurrent(server)) await stopService(spec)
-    const service = await startService(spec, say)
+    const serverWith = (kms: KmsAccess) => ({
+      ...{ dir: objectsDir(dir), listenOn, bucket: BUCKET, access: { ...keys, kms } },
+    })
+    // Both at once: the one reads where the other is only after three seconds, and by then it is there.
+    const toBe = await kmsToBe(kmsDir(dir))
+    const early = startService(objectServerSpec(serverWith(toBe)), say).catch(() => undefined)
+    const kms = await startKms(kmsDir(dir), toBe, say).finally(() => early)
+    const open = async (): Promise<Store> => {
+      const service = await startService(objectServerSpec(serverWith(kms)), say)
+      const store = storeOf(dir, listenOn, service.ports, { objects: service.process.pid, kms: kms.pid })
+      await prepareBucket(adminOf(store, keys.admin), KMS_KEY)
+      await untilReadable(adminOf(store, keys.admin))
+      return store
+    }
+    if (!configIsCurrent(serverWith(kms))) await stopObjects(dir)
     await writeSecretFile(join(dir, 'listen-on'), listenOn)
-    const store = storeOf(dir, listenOn, service.ports, { objects: service.process.pid, kms: kms.pid })
-    await prepareBucket(adminOf(store, keys.admin), KMS_KEY)
-    await untilReadable(adminOf(store, keys.admin))
-    return store
+    const store = await open()
+    if (await encrypts(adminOf(store, keys.admin), KMS_KEY)) return store
+    // It looked before the KMS was there, and looks only once; or the KMS is denied to it, as a fault.
+    await stopObjects(dir)
+    return await open()
   } catch (error) {
     await stopStore(dir)
     throw error
