@@ -21,10 +21,20 @@ export interface ObjectServerRequest {
 }
 
 /** Names of the ports in the order of `ServiceSpec.command`; the first is S3's own. */
-const PORTS = ['s3', 's3Grpc', 'master', 'masterGrpc', 'volume', 'volumeGrpc', 'filer', 'filerGrpc'] as const
+const PORTS = ['s3', 's3Grpc', 'master', 'masterGrpc', 'filer', 'filerGrpc'] as const
+
+/** Where the volume server finds its master. */
+export interface MasterPorts {
+  readonly http: number
+  readonly grpc: number
+}
+
+export function masterOf(ports: readonly number[]): MasterPorts {
+  return { http: ports[PORTS.indexOf('master')] ?? 0, grpc: ports[PORTS.indexOf('masterGrpc')] ?? 0 }
+}
 
 /**
- * SeaweedFS 4.48 as one process: master, volume server, filer and S3 gateway. Access keys and the
+ * Master, filer and S3 gateway of SeaweedFS 4.48 as one process; its volume server is another. Access keys and the
  * KMS token are in its 0600 config file, which it reads at its start. It keeps no data key cached,
  * so that a denied KMS is felt by the next request and not an hour later.
  */
@@ -53,8 +63,7 @@ export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
             '-ip.bind=127.0.0.1',
           ],
           ...[`-master.port=${at('master')}`, `-master.port.grpc=${at('masterGrpc')}`],
-          ...[`-volume.port=${at('volume')}`, `-volume.port.grpc=${at('volumeGrpc')}`],
-          ...['-filer', `-filer.port=${at('filer')}`, `-filer.port.grpc=${at('filerGrpc')}`],
+          ...['-volume=false', '-filer', `-filer.port=${at('filer')}`, `-filer.port.grpc=${at('filerGrpc')}`],
           ...['-s3', `-s3.ip.bind=${listenOn}`, `-s3.port=${at('s3')}`, `-s3.port.grpc=${at('s3Grpc')}`],
           ...[
             '-s3.port.iceberg=0',
@@ -65,10 +74,10 @@ export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
           ],
           // On by default, to a server on the internet.
           '-master.telemetry=false',
-          // Without these it makes 30 GB volumes, eight of them, and elects itself after 10 s.
-          ...['-master.volumeSizeLimitMB=1024', '-volume.max=0', '-master.electionTimeout=1s'],
+          // Without these it makes 30 GB volumes, and elects itself after 10 s.
+          ...['-master.volumeSizeLimitMB=1024', '-master.electionTimeout=1s'],
           // The filer's own HTTP door would let anybody on the machine read and delete.
-          ...['-filer.disableHttp', '-volume.preStopSeconds=0'],
+          '-filer.disableHttp',
         ],
       }
     },
@@ -80,15 +89,14 @@ export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
     readyWithinMs: 90_000,
     // After SIGTERM its filer waits for a subscriber that is itself, for 15 s and more.
     endGraceMs: 1_000,
-    sweep: async (ports) => {
-      // Its Unix sockets have fixed names in /tmp and stay when it is killed.
-      const sockets = PORTS.map((name, index) => {
-        const service = name.replace('Grpc', '')
-        return `/tmp/seaweedfs-${service}${name.endsWith('Grpc') ? '-grpc' : ''}-${ports[index]}.sock`
-      })
-      for (const socket of sockets) await rm(socket, { force: true })
-    },
+    sweep: (ports) =>
+      removeSockets(PORTS.map((name, index) => `${name.replace('Grpc', '-grpc')}-${ports[index]}`)),
   }
+}
+
+/** Removes Unix sockets of SeaweedFS: they have fixed names in /tmp and stay when it is killed. */
+export async function removeSockets(names: readonly string[]): Promise<void> {
+  for (const name of names) await rm(`/tmp/seaweedfs-${name}.sock`, { force: true })
 }
 
 /**

@@ -12,9 +12,24 @@ import {
   stopKms,
   type KmsAccess,
 } from './kms.ts'
-import { configIsCurrent, objectServerSpec, type AccessKey } from './object-server.ts'
+import {
+  configIsCurrent,
+  masterOf,
+  objectServerSpec,
+  type AccessKey,
+  type MasterPorts,
+  type ObjectServerRequest,
+} from './object-server.ts'
 import { randomSecret, readSecretFile, writeSecretFile } from './secret-file.ts'
-import { findService, startService, stopService, type Say } from './service.ts'
+import {
+  findService,
+  portsToBe,
+  startService,
+  stopService,
+  type RunningService,
+  type Say,
+} from './service.ts'
+import { masterLeads, volumeServerSpec } from './volume-server.ts'
 
 /** The bucket of the source runbook. */
 export const BUCKET = 'lab-etcd-snapshots'
@@ -79,10 +94,10 @@ async function startBoth({ dir, say, listenOn = '127.0.0.1' }: StoreRequest): Pr
     })
     // Both at once: the one reads where the other is only after three seconds, and by then it is there.
     const toBe = await kmsToBe(kmsDir(dir))
-    const early = startService(objectServerSpec(serverWith(toBe)), say).catch(() => undefined)
+    const early = startObjects(serverWith(toBe), say).catch(() => undefined)
     const kms = await startKms(kmsDir(dir), toBe, say).finally(() => early)
     const open = async (): Promise<Store> => {
-      const service = await startService(objectServerSpec(serverWith(kms)), say)
+      const service = await startObjects(serverWith(kms), say)
       const store = storeOf(dir, listenOn, service.ports, { objects: service.process.pid, kms: kms.pid })
       await prepareBucket(adminOf(store, keys.admin), KMS_KEY)
       await untilReadable(adminOf(store, keys.admin))
@@ -101,14 +116,35 @@ async function startBoth({ dir, say, listenOn = '127.0.0.1' }: StoreRequest): Pr
   }
 }
 
-/** The store of `dir` when both halves run and the bucket answers; undefined when not. */
+/** SeaweedFS, whole: the volume server beside the rest as soon as its master leads. */
+async function startObjects(server: ObjectServerRequest, say: Say): Promise<RunningService> {
+  const spec = objectServerSpec(server)
+  const ports = await portsToBe(spec)
+  const started = new AbortController()
+  const volumes = async (master: MasterPorts, until?: AbortSignal): Promise<void> => {
+    if (await masterLeads(master, until))
+      await startService(volumeServerSpec(volumesDir(server.dir), master), say)
+  }
+  const objects = startService({ ...spec, firstPorts: ports }, say).finally(() => started.abort())
+  // Nothing may be on its way any more when this throws.
+  await Promise.allSettled([objects, volumes(masterOf(ports), started.signal)])
+  const service = await objects
+  const known = volumeServerSpec(volumesDir(server.dir), null)
+  // Somebody took a port meanwhile, and the volume server waits for a master that is elsewhere.
+  if (masterOf(service.ports).http !== masterOf(ports).http) await stopService(known)
+  if ((await findService(known)) === undefined) await volumes(masterOf(service.ports))
+  return service
+}
+
+/** The store of `dir` when all of it runs and the bucket answers; undefined when not. */
 export async function findStore(dir: string): Promise<Store | undefined> {
   const listenOn = readSecretFile(join(dir, 'listen-on'))
   const keys = await readKeys(dir)
   const kms = await findKms(kmsDir(dir))
   if (listenOn === undefined || keys === undefined || kms === undefined) return undefined
   const service = await findService(objectServerSpec({ dir: objectsDir(dir), listenOn, bucket: BUCKET }))
-  if (service === undefined) return undefined
+  const volumes = await findService(volumeServerSpec(volumesDir(objectsDir(dir)), null))
+  if (service === undefined || volumes === undefined) return undefined
   const store = storeOf(dir, listenOn, service.ports, { objects: service.process.pid, kms: kms.pid })
   return (await bucketAnswers(adminOf(store, keys.admin))) ? store : undefined
 }
@@ -121,7 +157,10 @@ export async function stopStore(dir: string): Promise<void> {
 
 async function stopObjects(dir: string): Promise<void> {
   const listenOn = readSecretFile(join(dir, 'listen-on')) ?? '127.0.0.1'
-  await stopService(objectServerSpec({ dir: objectsDir(dir), listenOn, bucket: BUCKET }))
+  await Promise.all([
+    stopService(objectServerSpec({ dir: objectsDir(dir), listenOn, bucket: BUCKET })),
+    stopService(volumeServerSpec(volumesDir(objectsDir(dir)), null)),
+  ])
 }
 
 function storeOf(dir: string, listenOn: string, ports: readonly number[], pids: Store['pids']): Store {
@@ -185,4 +224,5 @@ function readProfile(text: string, name: string): AccessKey | undefined {
 
 const credentialsFile = (dir: string): string => join(dir, 'credentials')
 const kmsDir = (dir: string): string => join(dir, 'kms')
+const volumesDir = (objects: string): string => join(objects, 'volumes')
 const objectsDir = (dir: string): string => join(dir, 'objects')
