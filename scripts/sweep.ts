@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
+import { inParallel } from '../domain/in-parallel.ts'
 import { humanSeconds } from '../domain/progress.ts'
 import { CaseLabs } from '../test/sweep/case-lab.ts'
 import { nameOf, slice, type Case } from '../test/sweep/cases.ts'
@@ -42,7 +43,7 @@ interface Wish {
   readonly record: boolean
 }
 
-/** A case, how it ended, and what repeats it. */
+/** A case, and how it ended. */
 interface Ended {
   readonly case: Case
   readonly result: Result
@@ -116,14 +117,14 @@ async function main(wish: Wish): Promise<number> {
   }
   const ended = await runAll(wish, chosen, goldens, notes, labs)
   const equal = ended.filter(({ result }) => result.equal).length
-  if (wish.record) say(`recorded in ${record(ended, (performance.now() - began) / 1_000)}`)
+  if (wish.record) say(`recorded in ${record(ended, equal, (performance.now() - began) / 1_000)}`)
   console.log(JSON.stringify({ cases: ended.length, equal }))
   return equal === ended.length ? 0 : 1
 }
 
 async function undisturbed(wish: Wish, labs: CaseLabs): Promise<ReadonlyMap<string, Golden>> {
   const goldens = new Map<string, Golden>()
-  await shared(wish.labs, wish.runbooks, async (runbook) => {
+  await inParallel(wish.labs, wish.runbooks, async (runbook) => {
     const found = await golden(runbook, labs)
     goldens.set(runbook.name, found)
     say(`${runbook.name}, undisturbed: ${runbook.ends}; ${found.cases.length} cases`)
@@ -148,7 +149,7 @@ async function runAll(
   const left = cases.filter((one) => !results.has(one))
   const began = performance.now()
   let done = 0
-  await shared(count, left, async (one) => {
+  await inParallel(count, left, async (one) => {
     const runbook = runbooks.find(({ name }) => name === one.runbook)
     const standard = goldens.get(one.runbook)
     if (runbook === undefined || standard === undefined) return
@@ -169,25 +170,11 @@ async function runAll(
   })
 }
 
-/** Does the work for each of these, so many at a time. */
-async function shared<One>(
-  atOnce: number,
-  all: readonly One[],
-  work: (one: One) => Promise<void>,
-): Promise<void> {
-  const left = [...all]
-  const next = async (): Promise<void> => {
-    for (let one = left.shift(); one !== undefined; one = left.shift()) await work(one)
-  }
-  await Promise.all(Array.from({ length: atOnce }, next))
-}
-
 function commandFor(one: Case): string {
   return `npm run sweep -- --case '${nameOf(one)}'`
 }
 
-function record(ended: readonly Ended[], seconds: number): string {
-  const equal = ended.filter(({ result }) => result.equal).length
+function record(ended: readonly Ended[], equal: number, seconds: number): string {
   return recordResult({
     ...{ name: 'sweep', title: 'The crash sweep' },
     command: ['npm run sweep --', ...process.argv.slice(2)].join(' '),

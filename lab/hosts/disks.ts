@@ -4,8 +4,8 @@ import { errorCode, run } from './commands.ts'
 import { hostPaths, type LabHosts } from './lab-hosts.ts'
 
 /**
- * Mounts a host's disks: its root (the base root below, etcd and the profile's programs on it, its own layer above) and a real, small
- * filesystem for /var/lib, so that renames, syncs and a full disk are what they are on a node.
+ * Mounts a host's disks: its root (the base root below, etcd and the profile's programs on it, its own layer above) and
+ * a real, small filesystem for /var/lib, so that renames, syncs and a full disk are what they are on a node.
  * What is mounted already stays. @returns what kind of filesystem /var/lib became.
  */
 export async function mountDisks(

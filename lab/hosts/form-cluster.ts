@@ -13,7 +13,8 @@ const MEMBER_LIMIT_MS = 60_000
 
 /**
  * Gives each host the data of one of three members that know each other, from the snapshot of an empty etcd. Their
- * disks have to be mounted, and they have no manifest yet. Their cluster and member IDs are those that a restore gives: new ones.
+ * disks have to be mounted, and they have no manifest yet. Their cluster and member IDs are those that a restore gives:
+ * new ones.
  */
 export async function seedMembers(lab: LabHosts, snapshot: string): Promise<void> {
   const token = `${lab.name}-${randomBytes(6).toString('hex')}`

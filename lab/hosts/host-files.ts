@@ -33,8 +33,8 @@ MaxSessions 64
 `
 
 /**
- * Writes into a host's disk what makes it this host: names, keys, users, and what its profile
- * needs. The disks have to be mounted and the host off.
+ * Writes into a host's disk what makes it this host: names, keys, users, and what its profile needs. The disks have to
+ * be mounted and the host off.
  */
 export async function furnishHost(lab: LabHosts, host: LabHost): Promise<void> {
   const { root } = hostPaths(lab, host.name)

@@ -29,15 +29,15 @@ export interface EtcdPartOptions {
   readonly say: (line: string) => void
 }
 
-/** etcd's programs: the directory that holds the three, and the layer over the hosts' base root that has them in its PATH. */
+/** The directory of etcd's three programs, and the layer over the hosts' base root that has them in its PATH. */
 export interface EtcdPart {
   readonly binDir: string
   readonly layer: string
 }
 
 /**
- * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache. They come out of Debian packages, fetched by an apt with a
- * configuration of its own: nothing is installed and the machine's apt is left as it is.
+ * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache. They come out of Debian packages, fetched
+ * by an apt with a configuration of its own: nothing is installed and the machine's apt is left as it is.
  * @throws Error when the archive has another version, or a package is not the pinned one.
  */
 export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
@@ -54,8 +54,7 @@ export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
     await mkdir(binDir, { recursive: true })
     for (const name of BINARIES) await copyFile(join(partial, 'unpacked/usr/bin', name), join(binDir, name))
     // The modes of a layer's directories are those of the hosts.
-    await run('chmod', ['-R', 'u=rwX,go=rX', join(partial, 'layer')])
-    await run('chmod', ['a+x', ...BINARIES.map((name) => join(binDir, name))])
+    await run('chmod', ['-R', '0755', join(partial, 'layer')])
     await confirmVersion(join(binDir, 'etcd'), options.version)
     await mkdir(home, { recursive: true })
     await rm(part.layer, { recursive: true, force: true })

@@ -118,7 +118,7 @@ function kmsSpec(dir: string): ServiceSpec {
     // The cluster port opens only once it is unsealed, so only the first is looked at.
     portsAtStart: 1,
     // 200 active, 429 standby, 501 not initialised, 503 sealed: it serves, the rest is `unseal`'s.
-    ready: async ([http]) => [200, 429, 501, 503].includes(await health(`http://127.0.0.1:${http}`)),
+    ready: async (ports) => [200, 429, 501, 503].includes(await health(addressAt(ports))),
     readyWithinMs: 60_000,
   }
 }

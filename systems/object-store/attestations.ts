@@ -2,7 +2,8 @@ import { attestationSchema, type Attestation } from '../../domain/rehearsal.ts'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { takenAtOf } from '../../domain/snapshot.ts'
 import type { SeenStore } from '../../domain/freshness.ts'
-import { inParallel, MANIFEST_NAME, newestVersions, parseJson, readCatalogue } from './catalogue.ts'
+import { inParallel } from '../../domain/in-parallel.ts'
+import { MANIFEST_NAME, newestVersions, parseJson, readCatalogue } from './catalogue.ts'
 import type { ObjectStore } from './object-store.ts'
 
 const NEWEST = 50

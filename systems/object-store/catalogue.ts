@@ -1,4 +1,5 @@
 import { RequorumError, reasonOf } from '../../domain/failures.ts'
+import { inParallel } from '../../domain/in-parallel.ts'
 import {
   lineageSchema,
   prove,
@@ -101,16 +102,4 @@ export function parseJson(text: string): unknown {
   } catch {
     return null
   }
-}
-
-export async function inParallel<Item>(
-  width: number,
-  items: readonly Item[],
-  work: (item: Item) => Promise<void>,
-): Promise<void> {
-  const queue = [...items]
-  const lane = async (): Promise<void> => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
-  }
-  await Promise.all(Array.from({ length: width }, lane))
 }

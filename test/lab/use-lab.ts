@@ -10,12 +10,9 @@ import { readAll, seedKeyspace } from '../../lab/hosts/keyspace.ts'
 import { labDown, labUp, type Lab } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
 import { searchLab } from '../secrets/search.ts'
+import { everyHost, type OwnLab } from './own-lab.ts'
 
-/** A lab of the test file's own, beside any other on this machine. */
-export interface OwnLab {
-  readonly lab: Lab
-  readonly operator: Operator
-}
+export { everyHost, type OwnLab } from './own-lab.ts'
 
 /**
  * Brings a lab up before the tests of a file and down after them. With `keys`, a Kubernetes-shaped keyspace is
@@ -100,10 +97,6 @@ export async function controlPlaneFiles(lab: Lab, host: string): Promise<string>
      find etc/kubernetes var/lib/etcd -type f -exec sha256sum {} + | sort -k 2`,
   )
   return stdout
-}
-
-export function everyHost<Result>(lab: Lab, work: (host: string) => Promise<Result>): Promise<Result[]> {
-  return Promise.all(lab.hosts.hosts.map((host) => work(host.name)))
 }
 
 /** Stops etcd and the kubelet on every host: quorum is lost, and every byte stands still. */

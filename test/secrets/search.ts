@@ -4,13 +4,8 @@ import { join } from 'node:path'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { SECRET_CANARY } from '../../lab/hosts/kubernetes-values.ts'
 import type { Lab } from '../../lab/lab.ts'
-import type { Operator } from '../../lab/operator.ts'
 import { accessKey } from '../lab/bucket-admin.ts'
-
-interface Searched {
-  readonly lab: Lab
-  readonly operator: Operator
-}
+import { everyHost, type OwnLab } from '../lab/own-lab.ts'
 
 /** What was looked at, so that a search that saw nothing is not taken for one that found nothing. */
 export interface Search {
@@ -26,9 +21,9 @@ export interface Search {
  * Looks through every history and its database, the logs of engine and worker, and on each host through what Requorum left,
  * its runtime directory, /tmp and the system's journal. What is down can't be asked and is not counted.
  */
-export async function searchLab({ lab, operator }: Searched, needles?: readonly Needle[]): Promise<Search> {
+export async function searchLab({ lab, operator }: OwnLab, needles?: readonly Needle[]): Promise<Search> {
   const wanted = needles ?? (await secretsOf(lab))
-  const histories = await inHistories(lab, operator, wanted).catch(() => ({ found: [], runs: 0 }))
+  const histories = await inHistories({ lab, operator }, wanted).catch(() => ({ found: [], runs: 0 }))
   const files = await filesBelow(join(lab.dir, 'engine'))
   const inFiles = await Promise.all(
     files.map(async (file) => findIn(wanted, file, await readFile(file, 'latin1').catch(() => ''))),
@@ -57,8 +52,7 @@ export async function searchLab({ lab, operator }: Searched, needles?: readonly 
 }
 
 async function inHistories(
-  lab: Lab,
-  operator: Operator,
+  { lab, operator }: OwnLab,
   needles: readonly Needle[],
 ): Promise<Pick<Search, 'found' | 'runs'>> {
   const found: string[] = []
@@ -70,10 +64,6 @@ async function inHistories(
     if (text.includes(`"cluster":"${lab.name}"`)) runs += 1
   }
   return { found, runs }
-}
-
-function everyHost<Result>(lab: Lab, work: (host: string) => Promise<Result>): Promise<Result[]> {
-  return Promise.all(lab.hosts.hosts.map(({ name }) => work(name)))
 }
 
 /** What a script says on a host; undefined when it is off. */

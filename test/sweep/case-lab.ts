@@ -22,19 +22,18 @@ export interface CaseLab extends OwnLab {
 export class CaseLabs {
   readonly #downs = new Set<() => Promise<void>>()
   #made = 0
+  #ending = false
 
   /** Does the work on a lab that nobody else has, and takes it down however that ends. */
   async with<Result>(runbook: Runbook, work: (lab: CaseLab) => Promise<Result>): Promise<Result> {
+    if (this.#ending) return never()
     this.#made += 1
     const name = `s${process.pid.toString(36)}${this.#made}`
     const dir = await mkdtemp(join(tmpdir(), 'requorum-lab-'))
-    const ends: (() => Promise<unknown>)[] = [
-      () => rm(dir, { recursive: true, force: true }),
-      () => labDown({ name, dir, say: () => undefined }),
-    ]
     const down = async (): Promise<void> => {
+      await labDown({ name, dir, say: () => undefined })
+      await rm(dir, { recursive: true, force: true })
       this.#downs.delete(down)
-      for (const end of ends.splice(0).toReversed()) await end()
     }
     this.#downs.add(down)
     try {
@@ -51,12 +50,19 @@ export class CaseLabs {
       return await work({ lab, operator, failpoint, workerEnv })
     } finally {
       await down()
+      // How a case ended whose lab was taken from it says nothing.
+      if (this.#ending) await never()
     }
   }
 
-  /** Ends every lab that is up, also when one can't be ended. */
+  /** Ends every lab that is up, also when one can't be ended. Nobody gets a lab any more, and the process is to end. */
   async down(say: (line: string) => void): Promise<void> {
+    this.#ending = true
     for (const down of [...this.#downs])
       await down().catch((error: unknown) => say(`Something of the labs is left: ${reasonOf(error)}`))
   }
+}
+
+function never(): Promise<never> {
+  return new Promise(() => undefined)
 }

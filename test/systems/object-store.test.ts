@@ -13,6 +13,7 @@ import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError, type FailureCode } from '../../domain/failures.ts'
+import { inParallel } from '../../domain/in-parallel.ts'
 import { sha256 as sha256Schema } from '../../domain/values.ts'
 import { partPath } from '../../lab/parts/parts.mjs'
 import { startStore, type Store } from '../../lab/services/store.ts'
@@ -510,19 +511,6 @@ function revealed(error: unknown): string {
     .filter((name) => name !== 'cause')
     .map((name) => JSON.stringify(Object.getOwnPropertyDescriptor(error, name)?.value) ?? '')
   return `${error.message} ${fields.join(' ')} ${revealed(error.cause)}`
-}
-
-async function inParallel<T>(
-  width: number,
-  items: readonly T[],
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items]
-  await Promise.all(
-    Array.from({ length: width }, async () => {
-      for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
-    }),
-  )
 }
 
 async function freePort(): Promise<number> {
