@@ -71,7 +71,7 @@ export async function runDrill(options: DrillOptions): Promise<number> {
       failed.length === 0
         ? `DRILL PASSED: ${lab.name} was destroyed and restored, and every check is true (${humanSeconds((Date.now() - started) / 1_000)} in all)`
         : `DRILL FAILED: ${failed.map((finding) => finding.claim).join('; ')}`
-    if (options.record) say(`recorded in ${recordDrill(lab.hosts.profile, report, last)}`)
+    if (options.record) say(`recorded in ${recordDrill(lab.hosts.profile, options, report, last)}`)
     console.log(last)
     return failed.length === 0 ? 0 : 1
   } finally {
@@ -234,11 +234,18 @@ async function verify(
   ]
 }
 
-function recordDrill(profile: LabProfile, report: string, verdict: string): string {
+function recordDrill(
+  profile: LabProfile,
+  { killWorker }: DrillOptions,
+  report: string,
+  verdict: string,
+): string {
   // Its own title stands above it already.
   const [, ...body] = report.split('\n')
   return recordResult({
-    ...{ name: `drill-${profile}`, title: `The drill, profile ${profile}`, verdict },
+    name: killWorker ? `drill-${profile}-worker-killed` : `drill-${profile}`,
+    title: `The drill, profile ${profile}${killWorker ? ', its worker killed on the way' : ''}`,
+    verdict,
     command: ['npm run drill --', ...process.argv.slice(2)].join(' '),
     ...(profile === 'kubeadm' ? { beside: `Kubernetes ${readLock().kubernetes.version}` } : {}),
     body: body.join('\n'),
