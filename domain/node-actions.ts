@@ -3,8 +3,9 @@ import type { Revision } from './values.ts'
 /**
  * What a runbook may change on a node, as data. Every kind has the same shape, in four places:
  *
- * - admit, execute and verify: the shell script of its name in systems/node/actions. It refuses (exit 65) or puts off (75)
- *   what may not be done now, notices what is done already, does it, and looks again before its receipt is written
+ * - admit, execute and verify: three functions in the shell script of its name in systems/node/actions. The first refuses
+ *   (exit 65) or puts off (75) what may not be done now and notices what is done already, the second does it, the third
+ *   looks again before the receipt is written
  * - undo: its line in {@link WAYS_BACK} (way-back.ts), with the reason where there is none
  * - by hand: {@link handCommands}, the same in the words that a person would type
  * - failpoints before, in the middle of and after it: workers/failpoints.ts, for every kind alike

@@ -5,6 +5,7 @@ import type { NodeAction } from '../../domain/node-actions.ts'
 import { FENCED_DIR, NODE_STATE, RECOVERIES, recoveryDir } from '../../domain/node-paths.ts'
 import { humanBytes } from '../../domain/progress.ts'
 import { runRemoteStep } from '../remote-steps/remote-steps.ts'
+import { ACTION_SCRIPTS } from './action-scripts.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from './control-plane-node.ts'
 
 export const LOCK_FILE = `${NODE_STATE}/lock`
@@ -13,34 +14,7 @@ const ROOM_FILE = `${NODE_STATE}/room`
 /** Far more than the files of all steps back take. */
 const ROOM_BYTES = 2 * 1_048_576
 
-function script(name: string): string {
-  return readFileSync(new URL(name, import.meta.url), 'utf8')
-}
-
-const LOCK_SCRIPT = script('./node-lock.sh')
-const PRELUDE = script('./actions/prelude.sh')
-const MEMBER_LIST = script('./actions/member-list.sh')
-const ACTION_SCRIPTS = {
-  'stop-pods': PRELUDE + script('./actions/stop-pods.sh'),
-  'fence-pods': PRELUDE + script('./actions/fence-pods.sh'),
-  'set-aside': PRELUDE + script('./actions/set-aside.sh'),
-  restore: PRELUDE + script('./actions/restore.sh'),
-  'start-etcd': PRELUDE + script('./actions/start-etcd.sh'),
-  'start-pods': PRELUDE + script('./actions/start-pods.sh'),
-  'withdraw-etcd': PRELUDE + script('./actions/withdraw-etcd.sh'),
-  'put-back': PRELUDE + script('./actions/put-back.sh'),
-  'remove-leases': PRELUDE + script('./actions/remove-leases.sh'),
-  'remove-member': PRELUDE + MEMBER_LIST + script('./actions/remove-member.sh'),
-  'make-data-dir': PRELUDE + script('./actions/make-data-dir.sh'),
-  'add-learner': PRELUDE + MEMBER_LIST + script('./actions/add-learner.sh'),
-  'promote-member': PRELUDE + MEMBER_LIST + script('./actions/promote-member.sh'),
-  compact: PRELUDE + script('./actions/compact.sh'),
-  defragment: PRELUDE + script('./actions/defragment.sh'),
-  'remove-aside': PRELUDE + script('./actions/remove-aside.sh'),
-  'take-back': PRELUDE + script('./actions/take-back.sh'),
-  'return-pods': PRELUDE + script('./actions/return-pods.sh'),
-  'plant-broken-log': PRELUDE + script('./actions/plant-broken-log.sh'),
-} as const satisfies Record<NodeAction['kind'], string>
+const LOCK_SCRIPT = readFileSync(new URL('./node-lock.sh', import.meta.url), 'utf8')
 
 /**
  * Does one action of a plan, or finds that it has been done. Any number of calls, from any number of

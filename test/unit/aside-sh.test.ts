@@ -18,9 +18,11 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import type { NodeAction } from '../../domain/node-actions.ts'
+import { ACTION_SCRIPTS } from '../../systems/node/action-scripts.ts'
 
 const TIME = '20261122T021400Z'
-const scripts = join(import.meta.dirname, '../../systems/node')
+const ASIDE_FACTS = readFileSync(join(import.meta.dirname, '../../systems/node/aside-facts.sh'), 'utf8')
 
 let root: string
 const at = (path: string): string => join(root, path)
@@ -32,16 +34,12 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-function run(
-  names: readonly string[],
-  args: readonly string[],
-): { code: number | null; said: string; out: string } {
-  const script = names.map((name) => readFileSync(join(scripts, name), 'utf8')).join('')
+function sh(script: string, args: readonly string[]): { code: number | null; said: string; out: string } {
   const { status, stdout, stderr } = spawnSync('dash', ['-c', script, 'dash', ...args], { encoding: 'utf8' })
   return { code: status, said: `${stdout}${stderr}`.trim(), out: stdout }
 }
-const perform = (action: string, ...args: string[]) =>
-  run(['actions/prelude.sh', `actions/${action}.sh`], [at('recoveries/own'), ...args])
+const perform = (action: NodeAction['kind'], ...args: string[]) =>
+  sh(ACTION_SCRIPTS[action], [at('recoveries/own'), ...args])
 const remove = (...items: string[]) =>
   perform('remove-aside', at('lib/etcd'), at('backups'), at('recoveries'), ...items)
 const aside = (kind = 'corrupt'): string => {
@@ -126,7 +124,7 @@ test('the list has each thing with inode, size and what is odd about it, and the
   const record = at('recoveries/20261122T021400Z-3fa9c1d2')
   mkdirSync(record)
   writeFileSync(join(record, 'ended'), '2026-11-22T02:25:00Z opened\n')
-  const { code, out } = run(['aside-facts.sh'], [at('lib/etcd'), at('backups'), at('recoveries')])
+  const { code, out } = sh(ASIDE_FACTS, [at('lib/etcd'), at('backups'), at('recoveries')])
   assert.equal(code, 0)
   const lines = out.split('\n').map((line) => line.split('\t'))
   const of = (path: string) => lines.find(([what, name]) => what === 'aside' && name === path)

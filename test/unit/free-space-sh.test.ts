@@ -1,13 +1,12 @@
 /** The scripts that compact and defragment, on a real etcd. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { ACTION_SCRIPTS } from '../../systems/node/action-scripts.ts'
 import { NO_ETCD, ThrowawayEtcd } from './throwaway-etcd.ts'
-
-const actions = join(import.meta.dirname, '../../systems/node/actions')
 
 describe('on a real etcd', { skip: NO_ETCD }, () => {
   let etcd: ThrowawayEtcd
@@ -21,13 +20,12 @@ describe('on a real etcd', { skip: NO_ETCD }, () => {
     rmSync(recovery, { recursive: true, force: true })
   })
 
-  function perform(action: string, ...args: string[]): { code: number | null; said: string } {
-    const script = ['prelude', action]
-      .map((name) => readFileSync(join(actions, `${name}.sh`), 'utf8'))
-      .join('')
-    const { status, stdout, stderr } = spawnSync('dash', ['-c', script, 'dash', recovery, ...args], {
-      encoding: 'utf8',
-    })
+  function perform(
+    action: 'compact' | 'defragment',
+    ...args: string[]
+  ): { code: number | null; said: string } {
+    const argv = ['-c', ACTION_SCRIPTS[action], 'dash', recovery, ...args]
+    const { status, stdout, stderr } = spawnSync('dash', argv, { encoding: 'utf8' })
     return { code: status, said: `${stdout}${stderr}`.trim() }
   }
   const databaseBytes = (): number => statSync(join(etcd.directory, 'data/member/snap/db')).size

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { withFullMemberList } from '../../domain/etcd-manifest.ts'
 import type { NodeAction } from '../../domain/node-actions.ts'
 import { sha256OfText } from '../../domain/plan-step.ts'
+import { ACTION_SCRIPTS } from '../../systems/node/action-scripts.ts'
 import { kubeadmManifest } from './examples.ts'
 import { NO_ISOLATION, NodeOnDisk, SNAPSHOT_BYTES, type Ended, type Killing } from './node-on-disk.ts'
 
@@ -370,6 +371,55 @@ describe('an action refuses a node that isn’t as the plan says', () => {
     node.write('lib/etcd.undone.20261122T021400Z', '')
     done(perform(node, action(node, 'withdraw-etcd')))
     refuses(perform(node, action(node, 'put-back')), /both exist/)
+    assert.ok(oldDataIsWhole(node))
+  })
+})
+
+describe('every action', () => {
+  for (const [kind, script] of Object.entries(ACTION_SCRIPTS)) {
+    test(`${kind} says how it is admitted, executed and verified`, () => {
+      // Defined once each, and called by what all of them share only: no action has an order of its own.
+      for (const part of ['admit', 'execute', 'verify']) {
+        assert.equal(script.match(new RegExp(`^${part}\\(\\) \\{`, 'gm'))?.length, 1, `${part}() of ${kind}`)
+        assert.equal(
+          script.match(new RegExp(`(^|; then )${part} "\\$@"`, 'gm'))?.length,
+          1,
+          `${part} is called`,
+        )
+      }
+    })
+  }
+})
+
+describe('an action looks again', { skip: NO_ISOLATION }, () => {
+  test('and is not done when somebody has put a manifest back meanwhile', () => {
+    const node = freshNode({ pods: ['etcd', 'rq-pod'] })
+    const back = join(node.manifests, 'rq-pod.yaml')
+    node.addTool('systemctl', `#!/bin/sh\n[ "$1" != start ] || echo other >${back}\n`)
+    const ended = node.perform(action(node, 'stop-pods'))
+    assert.equal(ended.code, 75)
+    assert.match(ended.stderr, /rq-pod\.yaml is there again/)
+    assert.equal(
+      node.exists(`${node.recovery.slice(node.root.length + 1)}/done.log`),
+      false,
+      'nothing is said to be done',
+    )
+  })
+
+  test('and is not done when etcdutl says that it has restored, and has not', () => {
+    const node = freshNode({ pods: ['etcd'] })
+    node.addTool(
+      'etcdutl',
+      '#!/bin/sh\nfor word; do case $word in --data-dir=*) mkdir -p "${word#--data-dir=}" ;; esac; done\n',
+    )
+    const [stop, aside, restore] = node.forward
+    for (const one of [stop!, aside!]) done(node.perform(one))
+    for (const attempt of ['the first', 'one that finds it']) {
+      const ended = node.perform(restore!)
+      assert.equal(ended.code, 75, attempt)
+      assert.match(ended.stderr, /holds no database/)
+    }
+    for (const one of node.back) done(node.perform(one))
     assert.ok(oldDataIsWhole(node))
   })
 })

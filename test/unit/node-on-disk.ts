@@ -24,10 +24,8 @@ import { withFullMemberList } from '../../domain/etcd-manifest.ts'
 import type { NodeAction } from '../../domain/node-actions.ts'
 import { NODE_STATE, RECOVERIES, recoveryDir } from '../../domain/node-paths.ts'
 import { planRestore, stepsBeforeOpen, undoSteps } from '../../domain/restore-plan.ts'
+import { ACTION_SCRIPTS } from '../../systems/node/action-scripts.ts'
 import { clusterConfig, kubeadmManifest, quorumLost, RECOVERY, snapshotOf } from './examples.ts'
-
-const actionsDir = join(import.meta.dirname, '../../systems/node/actions')
-const PRELUDE = readFileSync(join(actionsDir, 'prelude.sh'), 'utf8')
 
 /** Memory where there is some: the scripts sync, and a busy disk takes seconds for it. */
 const scratch = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
@@ -134,8 +132,11 @@ export class NodeOnDisk {
     action: NodeAction,
     options: { kill?: Killing; limitSeconds?: number; beside?: string } = {},
   ): Ended {
-    const script = PRELUDE + readFileSync(join(actionsDir, `${action.kind}.sh`), 'utf8')
-    return this.run(script, this.#argumentsOf(action, options.limitSeconds ?? 1), options)
+    return this.run(
+      ACTION_SCRIPTS[action.kind],
+      this.#argumentsOf(action, options.limitSeconds ?? 1),
+      options,
+    )
   }
 
   run(

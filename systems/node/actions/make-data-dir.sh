@@ -1,18 +1,22 @@
 # make-data-dir RECOVERY PATH ASIDE OWNER MODE
 RECOVERY=$1 TARGET=$2 ASIDE=$3 OWNER=$4 MODE=$5
-forward
-if [ -e "$RECOVERY/etcd-started" ]; then
-  note "made before, and etcd was started on it: $TARGET"
-  exit 0
-fi
-if [ -e "$TARGET" ] && [ -n "$(ls -A "$TARGET")" ]; then
-  die 65 "$TARGET is not empty"
-fi
-mkdir -p "$TARGET"
-chown "$OWNER" "$TARGET"
-chmod "$MODE" "$TARGET"
-if [ -e "$ASIDE" ] && command -v chcon >/dev/null 2>&1; then
-  chcon --reference="$ASIDE" "$TARGET" 2>/dev/null || true # no SELinux here
-fi
-settle "$(dirname "$TARGET")"
-note "made: $TARGET, empty"
+
+admit() {
+  forward
+  if [ -e "$RECOVERY/etcd-started" ]; then
+    found="made before, and etcd was started on it: $TARGET"
+  elif [ -e "$TARGET" ] && [ -n "$(ls -A "$TARGET")" ]; then
+    die 65 "$TARGET is not empty"
+  fi
+}
+
+execute() {
+  mkdir -p "$TARGET"
+  chown "$OWNER" "$TARGET"
+  chmod "$MODE" "$TARGET"
+  label_as "$ASIDE" "$TARGET"
+  settle "$(dirname "$TARGET")"
+  did="made: $TARGET, empty"
+}
+
+verify() { [ -d "$TARGET" ] || die 75 "$TARGET is not there"; }

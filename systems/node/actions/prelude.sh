@@ -1,7 +1,14 @@
-# Put before every action. Exit 65: the node isn't as the plan says, trying again can't help.
-# Exit 75: not yet, or unknown; trying again can help. Exit 76: what was waited for did not come. Anything else that fails is definite too.
+# Put before every action. Each of them says what it does in three functions, carried out by carry-out.sh:
+#
+#   admit    refuses what may not be done now, and says in `found` when it has been done already
+#   execute  does it, any number of times and from whatever an attempt before this one left, and says so in `did`
+#   verify   looks again for what has to be so afterwards, done now or done already
+#
+# Exit 65: the node isn't as the plan says, trying again can't help. Exit 75: not yet, or unknown; trying again can help.
+# Exit 76: what was waited for did not come. Anything else that fails is definite too.
 set -eu
 umask 077
+found= did=
 
 die() {
   code=$1
@@ -180,4 +187,22 @@ copy_whole() {
   settle "$partial"
   mv -T "$partial" "$2"
   settle "$(dirname "$2")"
+}
+
+# stopped MANIFESTS POD...: ends the action unless no manifest and no process of them is left.
+stopped() {
+  manifests=$1
+  shift
+  for pod; do
+    [ ! -e "$manifests/$pod.yaml" ] || die 75 "$manifests/$pod.yaml is there again"
+    pids=$(running_pod "$pod")
+    [ -z "$pids" ] || die 75 "$pod runs again (process $pids)"
+  done
+}
+
+# label_as MODEL PATH: for SELinux, where it is.
+label_as() {
+  if [ -e "$1" ] && command -v chcon >/dev/null 2>&1; then
+    chcon -R --reference="$1" "$2" 2>/dev/null || true
+  fi
 }

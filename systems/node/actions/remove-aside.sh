@@ -24,33 +24,57 @@ refuse_what_lives() {
   [ -z "$(running etcd "--data-dir=$1")" ] || die 65 "an etcd works on $1"
 }
 
-remove() {
-  path=$1 seen=$2 going=$1.removing
-  ours "$path" || die 65 "$path has no name that a recovery gives"
-  [ ! "$path" -ef "$RECOVERY" ] || die 65 "$path belongs to this run"
-  if [ -e "$path" ] || [ -L "$path" ]; then
-    refuse_what_lives "$path"
-    now=$(stat -c %i:%Y "$path")
-    [ "$now" = "$seen" ] || die 65 "$path isn't what was seen: $now, not $seen"
-    [ ! -e "$going" ] || die 65 "$path and $going both exist"
-    # Half of it under its own name would be taken for all of it.
-    mv -T "$path" "$going"
-    settle "$(dirname "$path")"
-  elif [ ! -e "$going" ]; then
-    note "gone already: $path"
-    return
+# refuse_unlisted PATH SEEN: unless it is what a person saw, or the rest of it that an attempt before this one left.
+refuse_unlisted() {
+  ours "$1" || die 65 "$1 has no name that a recovery gives"
+  [ ! "$1" -ef "$RECOVERY" ] || die 65 "$1 belongs to this run"
+  going=$1.removing
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    refuse_what_lives "$1"
+    now=$(stat -c %i:%Y "$1")
+    [ "$now" = "$2" ] || die 65 "$1 isn't what was seen: $now, not $2"
+    [ ! -e "$going" ] || die 65 "$1 and $going both exist"
+  elif [ -e "$going" ]; then
+    refuse_what_lives "$going"
   fi
-  refuse_what_lives "$going"
-  rm -rf --one-file-system "$going"
-  settle "$(dirname "$path")"
-  note "removed: $path"
 }
 
-count=0
-while [ $# -gt 1 ]; do
-  # A rest that an earlier run left in the middle of a removal.
-  remove "${1%.removing}" "$2"
-  count=$((count + 1))
-  shift 2
-done
-note "removed what was listed: $count"
+remove() {
+  going=$1.removing
+  if [ -e "$1" ]; then
+    # Half of it under its own name would be taken for all of it.
+    mv -T "$1" "$going"
+    settle "$(dirname "$1")"
+  elif [ ! -e "$going" ]; then
+    note "gone already: $1"
+    return
+  fi
+  rm -rf --one-file-system "$going"
+  settle "$(dirname "$1")"
+  note "removed: $1"
+}
+
+# The name may be that of a rest, which an earlier run left in the middle of a removal.
+admit() {
+  while [ $# -gt 1 ]; do
+    refuse_unlisted "${1%.removing}" "$2"
+    shift 2
+  done
+}
+
+execute() {
+  did="removed what was listed: $(($# / 2))"
+  while [ $# -gt 1 ]; do
+    # Again: another of the list may have taken a while.
+    refuse_unlisted "${1%.removing}" "$2"
+    remove "${1%.removing}"
+    shift 2
+  done
+}
+
+verify() {
+  while [ $# -gt 1 ]; do
+    [ ! -e "${1%.removing}" ] && [ ! -e "${1%.removing}.removing" ] || die 75 "${1%.removing} is still there"
+    shift 2
+  done
+}
