@@ -104,6 +104,13 @@ describe('a removal', () => {
     })
   }
 
+  test('of which one thing is refused takes nothing, also what is listed before it', () => {
+    const old = aside()
+    const { code, said } = remove(old, seen(old), at('lib/etcd'), seen(at('lib/etcd')))
+    assert.equal(code, 65, said)
+    assert.ok(existsSync(`${old}/member/db`))
+  })
+
   test('of a link is refused, and of what is not what was seen', () => {
     const link = at(`lib/etcd.undone.${TIME}`)
     symlinkSync(at('lib/etcd'), link)
