@@ -1,4 +1,4 @@
-import { copyPath } from '../domain/free-space-plan.ts'
+import { copyPath } from '../domain/relief-plan.ts'
 import { awaitCaughtUp, awaitCompacted, disarmSpaceAlarms, type CaughtUp } from '../systems/etcd/space.ts'
 import { everyNode, nodeAt, type NodeRef, type Systems } from './systems.ts'
 import { watched } from './watched.ts'

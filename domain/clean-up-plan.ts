@@ -1,5 +1,5 @@
 import type { ClusterConfig } from './cluster-config.ts'
-import { isSpaceAlarm, reasonsAgainstFreeing } from './free-space-plan.ts'
+import { isSpaceAlarm, reasonsAgainstFreeing } from './relief-plan.ts'
 import { RECOVERIES } from './node-paths.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'
 import { humanSeconds } from './progress.ts'

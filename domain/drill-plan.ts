@@ -9,7 +9,7 @@ import {
   type DrillRunbook,
 } from './drill-faults.ts'
 import { RequorumError } from './failures.ts'
-import { reasonsAgainstFreeing } from './free-space-plan.ts'
+import { reasonsAgainstFreeing } from './relief-plan.ts'
 import type { NodeAction } from './node-actions.ts'
 import { DRILL_MARK, NODE_STATE, recoveryDir } from './node-paths.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'

@@ -107,7 +107,7 @@ export interface DiagnoseRequest {
   readonly cluster: string
 }
 
-export interface FreeSpaceRequest {
+export interface RelieveRequest {
   readonly cluster: string
 }
 
@@ -133,7 +133,7 @@ export interface DrillRequest {
 }
 
 /** What a person types to have room made. */
-export const freeSpaceCommand = (cluster: string): string => `requorum free-space ${cluster}`
+export const relieveCommand = (cluster: string): string => `requorum relieve ${cluster}`
 
 /** What a person types to give a restored cluster up for what was there before. */
 export const rollBackWords = (cluster: string): string => `requorum roll-back ${cluster}`
@@ -146,7 +146,7 @@ function startCommand(type: string, cluster: string, workflowId = recoveryWorkfl
   )
 }
 
-export const startFreeSpaceCommand = (cluster: string): string => startCommand('freeSpace', cluster)
+export const startRelieveCommand = (cluster: string): string => startCommand('relieve', cluster)
 export const adoptCommand = (cluster: string): string => startCommand('adopt', cluster)
 export const restoreCommand = (cluster: string): string => startCommand('restoreQuorum', cluster)
 export const fenceCommand = (cluster: string): string =>

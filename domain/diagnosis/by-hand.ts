@@ -78,7 +78,7 @@ export function replaceByHand(picture: Picture, broken: NodePicture): NextStep[]
 }
 
 /** Compact once, defragment one member after the other and the leader last, then clear the alarm. */
-export function freeSpaceByHand(picture: Picture, revision: Revision): NextStep[] {
+export function relieveByHand(picture: Picture, revision: Revision): NextStep[] {
   const { config } = picture
   const leader = leaderOf(picture)
   const members = picture.nodes.filter((node) => statusOf(node) !== null)

@@ -1,8 +1,8 @@
 import { quotaOf } from '../etcd-manifest.ts'
-import { freeSpaceCommand } from '../messages.ts'
+import { relieveCommand } from '../messages.ts'
 import { humanBytes } from '../progress.ts'
 import { bestKnownRevision } from '../survey.ts'
-import { freeSpaceByHand } from './by-hand.ts'
+import { relieveByHand } from './by-hand.ts'
 import { names, statusOf, withCondition, type NodePicture, type Picture } from './picture.ts'
 import { lookAgain, type Evidence, type NextStep, type Trouble } from './trouble.ts'
 
@@ -30,9 +30,9 @@ export function quotaReached(picture: Picture): Trouble | null {
       {
         on: null,
         say: 'Let Requorum make room: it saves a copy, asks you, compacts, defragments one member at a time with the leader last, and clears the alarm.',
-        commands: [freeSpaceCommand(picture.config.cluster)],
+        commands: [relieveCommand(picture.config.cluster)],
       },
-      ...(revision === null ? [] : orByHand(freeSpaceByHand(picture, revision))),
+      ...(revision === null ? [] : orByHand(relieveByHand(picture, revision))),
       lookAgain(picture.config.cluster, 'Then look again.'),
     ],
   }
@@ -81,7 +81,7 @@ export function spaceFindings(picture: Picture): Evidence[] {
     const idle = idleBytes(node)
     const loose =
       idle >= WORTH_FREEING_BYTES
-        ? `holds ${humanBytes(idle)} that nothing uses: ${freeSpaceCommand(picture.config.cluster)} gives them back`
+        ? `holds ${humanBytes(idle)} that nothing uses: ${relieveCommand(picture.config.cluster)} gives them back`
         : null
     const facts = [full, loose].filter((fact) => fact !== null)
     return facts.length === 0 ? [] : [{ node: node.name, fact: `its database ${facts.join('; it ')}` }]

@@ -73,7 +73,7 @@ export function exitCodesDocument(): string {
     '- `snapshots check` ends with 0 when the newest proved snapshot is young enough, with 6 when it is too old or there is none, or a rehearsal is missing, too old or failed, with 5 when the store could not be reached (`store-unreachable`); another failure of the store ends with 1.',
     '- `diagnose` ends with 0 whatever it found: it was asked to look. Read `kind`. With `--exit-code` it ends with 6 unless the cluster is healthy. A node that can not be reached is a finding and not a failure.',
     '- `restore` ends with 4 at its first checkpoint; with `--watch` it goes on to the end of the run. Ctrl-C ends the watching with 4, never the run.',
-    '- `free-space` ends with 4 at its checkpoint and, with `--watch`, with 1 when all was done and a write is still refused ("still-full") or a check failed ("unhealthy"). Read `verdict.outcome`.',
+    '- `relieve` ends with 4 at its checkpoint and, with `--watch`, with 1 when all was done and a write is still refused ("still-full") or a check failed ("unhealthy"). Read `verdict.outcome`.',
     '- `cleanup` ends with 0 also when nothing may be removed ("nothing"), and says why of each thing. `roll-back` ends with 3 when not all is what it was ("unfinished").',
     '- `adopt` ends as the recovery that it adopted does, and with 0 when that was undone, or there was nothing but locks to let go of. Read `verdict.outcome`.',
     '- `drill` ends with 4 where it first waits for a person, in the recovery that it started too; with `--watch`, with 0 when the cluster was recovered within its targets, with 1 when a target was missed or a person has to look, with 3 when nobody consented and all is as before. Read `verdict.outcome`.',

@@ -13,7 +13,7 @@ import { registerDecisions } from './decide.ts'
 import { registerDiagnose } from './diagnose.ts'
 import { registerDrill } from './drill.ts'
 import { EXITS, exitOf } from './exit-codes.ts'
-import { registerFreeSpace } from './free-space.ts'
+import { registerRelieve } from './relieve.ts'
 import { registerLab } from './lab.ts'
 import { registerPlan } from './plan.ts'
 import { registerRehearse } from './rehearse.ts'
@@ -85,7 +85,7 @@ function createProgram(act: Act, write: (text: string) => void): Command {
   registerRehearse(program, act)
   registerReplace(program, act)
   registerAdopt(program, act)
-  registerFreeSpace(program, act)
+  registerRelieve(program, act)
   registerRollBack(program, act)
   registerCleanUp(program, act)
   registerPlan(program, act)

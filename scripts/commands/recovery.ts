@@ -1,12 +1,12 @@
 import type { AdoptVerdict } from '../../domain/adopt-verdict.ts'
 import type { CleanUpVerdict } from '../../domain/clean-up-text.ts'
-import type { FreeSpaceVerdict } from '../../domain/free-space-verdict.ts'
+import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import type { RestoreRequest } from '../../domain/messages.ts'
 import type { RollBackVerdict } from '../../domain/roll-back-text.ts'
 import type { ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
 import { cleanUpVerdictText, rollBackVerdictText } from '../terminal/aside.ts'
-import { freeSpaceVerdictText } from '../terminal/free-space.ts'
+import { reliefVerdictText } from '../terminal/relieve.ts'
 import { adoptVerdictText, replaceVerdictText, restoreVerdictText } from '../terminal/verdict.ts'
 import type { Call, Outcome } from './command.ts'
 import type { Exit } from './exit-codes.ts'
@@ -14,7 +14,7 @@ import { followRun } from './follow.ts'
 
 /** What a run under `recovery/<cluster>` ends with, whichever runbook it is of. */
 export type RecoveryVerdict =
-  RestoreVerdict | ReplaceVerdict | FreeSpaceVerdict | AdoptVerdict | CleanUpVerdict | RollBackVerdict
+  RestoreVerdict | ReplaceVerdict | ReliefVerdict | AdoptVerdict | CleanUpVerdict | RollBackVerdict
 
 /** Any recovery as its callers know it. */
 export type Recovery = (request: RestoreRequest) => Promise<RecoveryVerdict>
@@ -41,8 +41,8 @@ function verdictText(verdict: RecoveryVerdict, now: Date): string {
   switch (verdict.runbook) {
     case 'replaceMember':
       return replaceVerdictText(verdict)
-    case 'freeSpace':
-      return freeSpaceVerdictText(verdict)
+    case 'relieve':
+      return reliefVerdictText(verdict)
     case 'adopt':
       return adoptVerdictText(verdict)
     case 'cleanUp':

@@ -1,5 +1,5 @@
 import { RequorumError, reasonOf } from '../../domain/failures.ts'
-import type { MemberSpace } from '../../domain/free-space-plan.ts'
+import type { MemberSpace } from '../../domain/relief-plan.ts'
 import { humanBytes } from '../../domain/progress.ts'
 import { NO_LEADER, type MemberStatus } from '../../domain/survey.ts'
 import type { ControlPlaneNode, Watching } from '../node/control-plane-node.ts'

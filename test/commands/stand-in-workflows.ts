@@ -1,6 +1,6 @@
 import { condition, defineSignal, setHandler, sleep } from '@temporalio/workflow'
 import { ApplicationFailure } from '@temporalio/common'
-import type { FreeSpaceVerdict } from '../../domain/free-space-verdict.ts'
+import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import type { RestoreRequest, ValidationRequest } from '../../domain/messages.ts'
 import type { Diagnosis } from '../../domain/diagnosis.ts'
 import type { RestorePreview } from '../../domain/restore-preview.ts'
@@ -64,13 +64,13 @@ function verdictOf(cluster: string, { outcome, by }: Consent): RestoreVerdict {
 }
 
 /** Makes room without asking; in the cluster that is called `fails` the content is too big. */
-export async function freeSpace({ cluster }: { cluster: string }): Promise<FreeSpaceVerdict> {
-  await new Run('freeSpace', cluster).step('Defragment cp-02', async () => undefined)
+export async function relieve({ cluster }: { cluster: string }): Promise<ReliefVerdict> {
+  await new Run('relieve', cluster).step('Defragment cp-02', async () => undefined)
   const full = cluster === 'fails'
   const member = { beforeBytes: 2_147_483_648, quotaBytes: 2_147_483_648 }
   const after = full ? 2_040_109_466 : 314_572_800
   return {
-    runbook: 'freeSpace',
+    runbook: 'relieve',
     outcome: full ? 'still-full' : 'freed',
     cluster,
     recovery: '20261122T021400Z-0a1b2c3d',

@@ -12,7 +12,7 @@ const VERBS = [
   ['status'],
   ['diagnose'],
   ['restore'],
-  ['free-space'],
+  ['relieve'],
   ['plan', 'restore'],
   ['approve'],
   ['refuse'],

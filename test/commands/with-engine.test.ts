@@ -257,9 +257,9 @@ describe('with a real engine', { skip }, () => {
     })
   })
 
-  describe('free-space', () => {
+  describe('relieve', () => {
     test('prints what each member gave back, the verdict last, and ends with 0', async () => {
-      const { code, out } = await run('free-space', 'prod', '--watch')
+      const { code, out } = await run('relieve', 'prod', '--watch')
       assert.equal(code, 0, out)
       assert.match(out, /^Started recovery\/prod/)
       assert.match(
@@ -278,18 +278,15 @@ describe('with a real engine', { skip }, () => {
     })
 
     test('ends with 1 when writes are refused all the same, in one document with --json', async () => {
-      const { code, out } = await run('free-space', 'fails', '--watch', '--json')
+      const { code, out } = await run('relieve', 'fails', '--watch', '--json')
       assert.equal(code, 1)
-      assert.match(
-        JSON.stringify(JSON.parse(out)),
-        /"verdict":\{"runbook":"freeSpace","outcome":"still-full"/,
-      )
-      assert.match((await run('free-space', 'fails', '--watch')).out, /STILL FULL: fails refuses writes/)
+      assert.match(JSON.stringify(JSON.parse(out)), /"verdict":\{"runbook":"relieve","outcome":"still-full"/)
+      assert.match((await run('relieve', 'fails', '--watch')).out, /STILL FULL: fails refuses writes/)
     })
 
     test('is refused while another recovery runs', async () => {
       await run('restore', 'idle', '--detach')
-      const { code, error } = await run('free-space', 'idle')
+      const { code, error } = await run('relieve', 'idle')
       assert.equal(code, 4)
       assert.match(error, /A recovery of idle runs already[\s\S]*\[recovery-running\]/)
       await engine.client.workflow.getHandle('recovery/idle').terminate()

@@ -356,7 +356,7 @@ describe('what looks like a dead cluster and is none', () => {
     const look = all((node) => well(node, { errors, leaderId: SECOND_LEADS, dbSizeBytes: 2_147_000_000 }))
     const diagnosis = is(diagnose(config, [look]), 'no-space', NAMES)
     // Requorum first, then what it does, by hand.
-    assert.equal(commands(diagnosis)[0], 'requorum free-space prod')
+    assert.equal(commands(diagnosis)[0], 'requorum relieve prod')
     assert.deepEqual(
       diagnosis.next.slice(0, 2).map(({ on }) => on),
       [null, 'cp-01'],
@@ -392,7 +392,7 @@ describe('what looks like a dead cluster and is none', () => {
     )
     assert.match(
       said(diagnosis),
-      /its database holds 1\.1 GiB that nothing uses: requorum free-space prod gives/,
+      /its database holds 1\.1 GiB that nothing uses: requorum relieve prod gives/,
     )
   })
 

@@ -37,7 +37,7 @@ const RUNBOOKS: Record<string, (model: ModelCluster) => object> = {
     })
     return { node: 'cp-03' }
   },
-  freeSpace: (model) => {
+  relieve: (model) => {
     model.quorum = true
     model.outOfSpace = ['cp-02']
     return {}
@@ -336,7 +336,7 @@ async function outcomeOf({ kind, name, args }: Asked): Promise<Outcome> {
   // Whoever says to be mallory can't prove it.
   if (name === 'proveConsent' && JSON.stringify(args).includes('"by":"mallory"'))
     return { value: { refused: 'nobody knows this key' } }
-  // A check of freeSpace is told of cancellations by its activity's context, which nobody has here.
+  // A check of relieve is told of cancellations by its activity's context, which nobody has here.
   // eslint-disable-next-line @typescript-eslint/consistent-type-assertions -- what runCheck is given
   const [{ cluster } = { cluster: '' }] = args as readonly [{ cluster: string }?]
   const made = name === 'runCheck' ? models.get(cluster)?.hands : hands

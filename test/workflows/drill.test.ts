@@ -250,7 +250,7 @@ describe('a drill of restoreQuorum', () => {
   test('puts back what it broke when another recovery has the one ID', async () => {
     const model = marked()
     const live = model.live()
-    const other = await engine.freeSpace(model)
+    const other = await engine.relieve(model)
     await other.checkpoint('compact')
     const run = await consented(model)
     const verdict = await run.verdict()

@@ -22,7 +22,7 @@ import {
 import type { CleanUpVerdict } from '../../domain/clean-up-text.ts'
 import type { RollBackVerdict } from '../../domain/roll-back-text.ts'
 import type { DrillVerdict } from '../../domain/drill-verdict.ts'
-import type { FreeSpaceVerdict } from '../../domain/free-space-verdict.ts'
+import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import type { Progress, WaitingCheckpoint } from '../../domain/progress.ts'
 import type { BackupVerdict, ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 import { partPath } from '../../lab/parts/parts.mjs'
@@ -111,8 +111,8 @@ export class Engine {
     return new RestoreRun(this.client, handle)
   }
 
-  freeSpace(model: ModelCluster): Promise<RestoreRun<FreeSpaceVerdict>> {
-    return this.#recovery<FreeSpaceVerdict>('freeSpace', model)
+  relieve(model: ModelCluster): Promise<RestoreRun<ReliefVerdict>> {
+    return this.#recovery<ReliefVerdict>('relieve', model)
   }
 
   cleanUp(model: ModelCluster, input: object = {}): Promise<RestoreRun<CleanUpVerdict>> {

@@ -7,8 +7,8 @@ import {
   roomForCopy,
   tooTightToDefragment,
   withoutSpaceAlarms,
-  type FreeSpacePlan,
-} from '../../domain/free-space-plan.ts'
+  type ReliefPlan,
+} from '../../domain/relief-plan.ts'
 import { humanBytes } from '../../domain/progress.ts'
 import { chooseSource, type NodeSurvey } from '../../domain/survey.ts'
 import { whyOf } from './failure.ts'
@@ -45,7 +45,7 @@ export async function saveCopy(
   config: ClusterConfig,
   recovery: string,
   found: readonly NodeSurvey[],
-): Promise<FreeSpacePlan['copy']> {
+): Promise<ReliefPlan['copy']> {
   const failed: string[] = []
   const reasons: string[] = []
   for (;;) {
@@ -97,7 +97,7 @@ export async function discardUnlessNeeded<Result>(
   run: Run,
   config: ClusterConfig,
   recovery: string,
-  copy: FreeSpacePlan['copy'],
+  copy: ReliefPlan['copy'],
   work: (needed: () => void) => Promise<Result>,
 ): Promise<Result> {
   let isNeeded = false

@@ -1,8 +1,8 @@
-import type { FreeSpacePlan, MemberSpace, SpaceSeen } from './free-space-plan.ts'
+import type { ReliefPlan, MemberSpace, SpaceSeen } from './relief-plan.ts'
 import { failedChecks, type Check, type RestoreVerdict } from './verdict.ts'
 
 /** How making room ended. */
-export type FreeSpaceOutcome =
+export type ReliefOutcome =
   /** Every member is compacted and defragmented, no alarm stands, and a write went through each of them. */
   | 'freed'
   /** All of it was done, and writes are refused all the same: the content itself is too big for the quota. */
@@ -23,16 +23,16 @@ export interface FreedMember {
   readonly quotaBytes: number | null
 }
 
-export interface FreeSpaceVerdict {
+export interface ReliefVerdict {
   /** What tells it from the verdict of a restore, which has the same workflow ID. */
-  readonly runbook: 'freeSpace'
-  readonly outcome: FreeSpaceOutcome
+  readonly runbook: 'relieve'
+  readonly outcome: ReliefOutcome
   readonly cluster: string
   readonly recovery: string
   /** In the order in which they were defragmented; empty when nothing was touched. */
   readonly members: readonly FreedMember[]
   /** Null when nothing was touched: then it is gone again. */
-  readonly copy: FreeSpacePlan['copy'] | null
+  readonly copy: ReliefPlan['copy'] | null
   readonly disarmed: readonly string[]
   readonly steps: RestoreVerdict['steps']
   readonly checks: readonly Check[]
@@ -66,7 +66,7 @@ export function freedMembers(
   })
 }
 
-export function freeSpaceOutcome(checks: readonly Check[]): 'freed' | 'still-full' | 'unhealthy' {
+export function reliefOutcome(checks: readonly Check[]): 'freed' | 'still-full' | 'unhealthy' {
   const failed = failedChecks(checks)
   if (failed.length === 0) return 'freed'
   // etcd's words for a write over the quota (rpctypes.ErrGRPCNoSpace), and for the alarm that it raises.

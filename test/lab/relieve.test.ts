@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type TestContext } from 'node:test'
 import { WorkflowFailedError } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
-import type { FreeSpaceVerdict } from '../../domain/free-space-verdict.ts'
+import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import { recoveryWorkflowId, TASK_QUEUE } from '../../domain/messages.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { ETCDCTL } from '../../lab/hosts/etcdctl.ts'
@@ -39,7 +39,7 @@ test('a database that holds mostly history gives it back on every member, and th
   const content = await readAll(lab.hosts)
   const leader = await leaderName()
 
-  const started = await requorum(lab, 'free-space', lab.name)
+  const started = await requorum(lab, 'relieve', lab.name)
   assert.equal(started.code, 4, started.error)
   assert.match(started.out, /waits for a person: compact, plan [0-9a-f]{8}/)
   assert.match(started.out, /No alarm stands; writes go through/)
@@ -83,7 +83,7 @@ test('the alarm NOSPACE, which forbids every write and every backup: room is mad
   const diagnosis = await requorum(lab, 'diagnose', lab.name)
   assert.match(
     diagnosis.out,
-    new RegExp(`\\n1\\. Let Requorum make room.*\\n {5}requorum free-space ${lab.name}\\n`),
+    new RegExp(`\\n1\\. Let Requorum make room.*\\n {5}requorum relieve ${lab.name}\\n`),
   )
   await assert.rejects(etcdctl(lab, 'cp-01', 'put', '/registry/after', 'a write'), /space exceeded/)
   assert.equal(failureOf(await operator.backup()).code, 'no-source')
@@ -208,7 +208,7 @@ async function giveQuota(host: string, bytes: number): Promise<void> {
 
 async function startAndApprove(): Promise<void> {
   const { lab, operator } = own()
-  await operator.client.workflow.start('freeSpace', {
+  await operator.client.workflow.start('relieve', {
     taskQueue: TASK_QUEUE,
     workflowId: recoveryWorkflowId(lab.name),
     args: [{ cluster: lab.name }],
@@ -218,7 +218,7 @@ async function startAndApprove(): Promise<void> {
   await operator.decide(waiting, 'approve')
 }
 
-async function approvedRun(t: TestContext): Promise<FreeSpaceVerdict> {
+async function approvedRun(t: TestContext): Promise<ReliefVerdict> {
   await startAndApprove()
   const verdict = await lastVerdict()
   const gained = verdict.members.map(
@@ -228,10 +228,10 @@ async function approvedRun(t: TestContext): Promise<FreeSpaceVerdict> {
   return verdict
 }
 
-function lastVerdict(): Promise<FreeSpaceVerdict> {
+function lastVerdict(): Promise<ReliefVerdict> {
   const { lab, operator } = own()
   const workflowId = recoveryWorkflowId(lab.name)
-  return operator.client.workflow.getHandle<() => Promise<FreeSpaceVerdict>>(workflowId).result()
+  return operator.client.workflow.getHandle<() => Promise<ReliefVerdict>>(workflowId).result()
 }
 
 async function untilFirstDefragmentation() {

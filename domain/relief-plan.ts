@@ -17,7 +17,7 @@ const SPARE_BYTES = 64 * MIB
  * What is done to make room, whole. The digest that people consent to is over this object and nothing else: sizes,
  * alarms and the leader are shown beside it and are not in it, or a cluster that is written to could never be approved.
  */
-export interface FreeSpacePlan extends PlannedRecovery {
+export interface ReliefPlan extends PlannedRecovery {
   /** Everything as it was, history included. Compaction goes to its revision and no further: nothing is thrown away that it lacks. */
   readonly copy: Pick<SavedSnapshot, 'node' | 'path' | 'sha256' | 'sizeBytes' | 'revision'>
   readonly compact: PlanStep
@@ -34,7 +34,7 @@ export interface MemberSpace {
   readonly dbSizeInUseBytes: number
 }
 
-export function freeSpaceDigest(plan: FreeSpacePlan): PlanDigest {
+export function reliefDigest(plan: ReliefPlan): PlanDigest {
   return digestOfWhole(plan)
 }
 
@@ -44,11 +44,7 @@ export function copyPath(config: ClusterConfig, recovery: string): string {
 }
 
 /** The plan for this cluster. Pure: the same cluster file, recovery and copy give the same plan and digest. */
-export function planFreeSpace(
-  config: ClusterConfig,
-  recovery: string,
-  copy: FreeSpacePlan['copy'],
-): FreeSpacePlan {
+export function planRelief(config: ClusterConfig, recovery: string, copy: ReliefPlan['copy']): ReliefPlan {
   const { etcd, limits } = config
   const etcdctl = [...etcdctlWords(etcd), `--command-timeout=${Math.floor(limits.transfer / 1_000)}s`]
   const { node, path, sha256, sizeBytes, revision } = copy
@@ -75,7 +71,7 @@ export function planFreeSpace(
  * @returns null when all are done.
  */
 export function nextToDefragment(
-  plan: FreeSpacePlan,
+  plan: ReliefPlan,
   leader: string | null,
   done: readonly string[],
 ): PlanStep['actions'][number] | null {
@@ -176,7 +172,7 @@ export function spaceSeen(survey: readonly NodeSurvey[]): SpaceSeen[] {
 }
 
 /** Every command in its order, with where it is typed; the leader is to come last, whoever it is then. */
-export function freeSpaceCommands(plan: FreeSpacePlan): { node: string; commands: string[] }[] {
+export function relieveCommands(plan: ReliefPlan): { node: string; commands: string[] }[] {
   return [...plan.compact.actions, ...plan.defragment.actions].map(({ node, action }) => ({
     node,
     commands: handCommands(action),

@@ -12,7 +12,7 @@ describe('on a real etcd', { skip: NO_ETCD }, () => {
   let etcd: ThrowawayEtcd
   let recovery: string
   before(async () => {
-    recovery = mkdtempSync(join(tmpdir(), 'requorum-free-space-'))
+    recovery = mkdtempSync(join(tmpdir(), 'requorum-relieve-'))
     etcd = await ThrowawayEtcd.start()
   })
   after(async () => {

@@ -1,9 +1,9 @@
 import { CancellationScope, executeChild } from '@temporalio/workflow'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
-import { nextToDefragment, type FreeSpacePlan, type MemberSpace } from '../../domain/free-space-plan.ts'
-import { freeSpaceJournal } from '../../domain/free-space-text.ts'
-import { freeSpaceOutcome } from '../../domain/free-space-verdict.ts'
+import { nextToDefragment, type ReliefPlan, type MemberSpace } from '../../domain/relief-plan.ts'
+import { reliefJournal } from '../../domain/relief-text.ts'
+import { reliefOutcome } from '../../domain/relief-verdict.ts'
 import { backupWorkflowId } from '../../domain/messages.ts'
 import type { PlanStep } from '../../domain/plan-step.ts'
 import { listChecks, type CheckName } from '../../domain/validation/checks.ts'
@@ -35,7 +35,7 @@ export interface MadeRoom {
 export async function makeRoom(
   run: Run,
   config: ClusterConfig,
-  plan: FreeSpacePlan,
+  plan: ReliefPlan,
   needed: () => void,
 ): Promise<MadeRoom> {
   const scope = CancellationScope.current()
@@ -45,7 +45,7 @@ export async function makeRoom(
     if (!scope.consideredCancelled) return
     throw new RequorumError('cancelled', {
       what: `Making room in ${plan.cluster} was cancelled between two members. All of them are well.`,
-      todo: `Start again for the rest: requorum free-space ${plan.cluster}`,
+      todo: `Start again for the rest: requorum relieve ${plan.cluster}`,
     })
   }
   try {
@@ -82,7 +82,7 @@ export async function makeRoom(
   }
 }
 
-function allWell(run: Run, plan: FreeSpacePlan, title: string) {
+function allWell(run: Run, plan: ReliefPlan, title: string) {
   return run.step(
     title,
     () => change.awaitCaughtUp(plan.cluster),
@@ -90,9 +90,9 @@ function allWell(run: Run, plan: FreeSpacePlan, title: string) {
   )
 }
 
-function writeJournals(run: Run, config: ClusterConfig, plan: FreeSpacePlan): Promise<unknown> {
+function writeJournals(run: Run, config: ClusterConfig, plan: ReliefPlan): Promise<unknown> {
   return run.step('Write the journal on every node', () => {
-    const text = freeSpaceJournal(config, plan, utcNow())
+    const text = reliefJournal(config, plan, utcNow())
     return Promise.all(
       config.nodes.map(({ name }) =>
         change.writeJournal({ cluster: config.cluster, node: name }, plan.recovery, text),
@@ -103,7 +103,7 @@ function writeJournals(run: Run, config: ClusterConfig, plan: FreeSpacePlan): Pr
 
 function perform(
   run: Run,
-  plan: FreeSpacePlan,
+  plan: ReliefPlan,
   title: string,
   step: string,
   { node, action }: PlanStep['actions'][number],
@@ -136,7 +136,7 @@ async function lookAfterwards(run: Run, config: ClusterConfig): Promise<Check[]>
 
 const NO_API_SERVERS = { servers: [], without: [], unreached: [] }
 
-function howFar(plan: FreeSpacePlan, compacted: boolean, order: readonly string[]): string {
+function howFar(plan: ReliefPlan, compacted: boolean, order: readonly string[]): string {
   if (!compacted) return 'nothing was compacted or defragmented'
   const left = plan.targets.map(({ node }) => node).filter((node) => !order.includes(node))
   return `compacted to revision ${plan.copy.revision}; defragmented: ${order.join(', ') || 'none'}; not: ${left.join(', ') || 'none'}; an alarm NOSPACE that stood may still stand; everything from before is in ${plan.copy.path} on ${plan.copy.node}`
@@ -150,7 +150,7 @@ export async function backUpAfterwards(
   owner: string,
   checks: readonly Check[],
 ): Promise<string | null> {
-  if (freeSpaceOutcome(checks) !== 'freed') {
+  if (reliefOutcome(checks) !== 'freed') {
     run.warn(['no backup was taken afterwards: not all is well, and a backup takes no member with an alarm'])
     return null
   }

@@ -20,7 +20,7 @@ function full(): ModelCluster {
 }
 
 async function approved(model: ModelCluster) {
-  const run = await engine.freeSpace(model)
+  const run = await engine.relieve(model)
   await run.decide(await run.checkpoint('compact'), 'approve')
   return run
 }
@@ -112,7 +112,7 @@ describe('making room', () => {
 
   test('shows what each member would give back, what is lost, and where the copy is', async () => {
     const model = full()
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     assert.match(waiting.shows, /\*\*The alarm NOSPACE stands for cp-02: every write is refused\*\*/)
     assert.match(
@@ -136,7 +136,7 @@ describe('making room', () => {
   test('works as well where no alarm stands', async () => {
     const model = engine.cluster()
     model.quorum = true
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     assert.match(waiting.shows, /No alarm stands; writes go through/)
     await run.decide(waiting, 'approve')
@@ -170,9 +170,9 @@ describe('making room', () => {
 describe('making room ends before anything is thrown away', () => {
   test('under any other workflow ID, with the right command', async () => {
     const model = full()
-    const end = await engine.run('freeSpace', `free-space/${model.name}`, { cluster: model.name })
+    const end = await engine.run('relieve', `relieve/${model.name}`, { cluster: model.name })
     assert.equal(end.ended === 'failed' ? end.code : '', 'wrong-workflow-id')
-    assert.match(end.ended === 'failed' ? end.message : '', /--type freeSpace .*--workflow-id recovery\/t\d+/)
+    assert.match(end.ended === 'failed' ? end.message : '', /--type relieve .*--workflow-id recovery\/t\d+/)
     assert.deepEqual(model.outline(), [])
   })
 
@@ -242,7 +242,7 @@ describe('making room ends before anything is thrown away', () => {
     test(what, async () => {
       const model = full()
       makeIll(model)
-      const failure = await (await engine.freeSpace(model)).failure()
+      const failure = await (await engine.relieve(model)).failure()
       assert.equal(failure.code, 'cluster-unhealthy', failure.message)
       assert.match(failure.message, words)
       assert.match(failure.message, /requorum diagnose t\d+/)
@@ -253,7 +253,7 @@ describe('making room ends before anything is thrown away', () => {
 
   test('when a member fell ill while a person thought', async () => {
     const model = full()
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     model.seen = (found) =>
       found.node === 'cp-02' ? { node: 'cp-02', reached: false, reason: 'no route' } : found
@@ -265,7 +265,7 @@ describe('making room ends before anything is thrown away', () => {
   test('without room for the new file beside the old one', async () => {
     const model = full()
     model.seen = (found) => (found.node === 'cp-03' ? { ...found, dataRoomBytes: 10_000_000 } : found)
-    const failure = await (await engine.freeSpace(model)).failure()
+    const failure = await (await engine.relieve(model)).failure()
     assert.equal(failure.code, 'no-space')
     assert.match(failure.message, /cp-03 has 9\.5 MiB free and needs 83 MiB/)
     untouched(model)
@@ -274,7 +274,7 @@ describe('making room ends before anything is thrown away', () => {
   test('while another recovery holds a node', async () => {
     const model = full()
     model.nodes.get('cp-02')!.lock = 'recovery/other/run'
-    const failure = await (await engine.freeSpace(model)).failure()
+    const failure = await (await engine.relieve(model)).failure()
     assert.equal(failure.code, 'recovery-running')
     assert.equal(model.nodes.get('cp-02')!.lock, 'recovery/other/run')
     assert.equal(model.begun('performAction').length, 0)
@@ -282,7 +282,7 @@ describe('making room ends before anything is thrown away', () => {
 
   test('when a node was taken by another recovery meanwhile', async () => {
     const model = full()
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     model.fail(called('lockNode'), { code: 'lock-held' })
     await run.decide(waiting, 'approve')
@@ -293,7 +293,7 @@ describe('making room ends before anything is thrown away', () => {
   test('without a copy', async () => {
     const model = full()
     model.fail(called('saveSnapshot'), { code: 'snapshot-damaged', times: 3 })
-    const failure = await (await engine.freeSpace(model)).failure()
+    const failure = await (await engine.relieve(model)).failure()
     assert.equal(failure.code, 'no-source')
     assert.match(failure.message, /cp-02: .*; cp-03: .*; cp-01: /)
     untouched(model)
@@ -301,11 +301,11 @@ describe('making room ends before anything is thrown away', () => {
 
   test('when nobody answers in time, or the run is cancelled', async () => {
     const late = full()
-    assert.equal((await (await engine.freeSpace(late)).verdict()).outcome, 'timed-out')
+    assert.equal((await (await engine.relieve(late)).verdict()).outcome, 'timed-out')
     untouched(late)
 
     const cancelled = full()
-    const run = await engine.freeSpace(cancelled)
+    const run = await engine.relieve(cancelled)
     await run.checkpoint('compact')
     await run.handle.cancel()
     assert.equal((await run.end()).ended, 'cancelled')
@@ -314,7 +314,7 @@ describe('making room ends before anything is thrown away', () => {
 
   test('when a wrong plan is approved, it goes on waiting', async () => {
     const model = full()
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     const progress = await run.sendAndSettle([
       { checkpoint: 'compact', decision: 'approve', plan: '00000000', by: 'ana' },
@@ -344,14 +344,14 @@ describe('the copy', () => {
   test('that did not pass its check is not left behind', async () => {
     const model = full()
     model.fail(called('saveSnapshot'), { code: 'snapshot-damaged', times: 3, after: true })
-    assert.equal((await (await engine.freeSpace(model)).failure()).code, 'no-source')
+    assert.equal((await (await engine.relieve(model)).failure()).code, 'no-source')
     untouched(model)
   })
 
   test('is not asked of a node without etcdutl', async () => {
     const model = full()
     model.seen = (found) => ({ ...found, tools: { etcdctl: '3.5.16', etcdutl: null } })
-    const failure = await (await engine.freeSpace(model)).failure()
+    const failure = await (await engine.relieve(model)).failure()
     assert.equal(failure.code, 'no-source')
     assert.match(failure.message, /cp-02 has no etcdutl/)
     assert.equal(model.begun('saveSnapshot').length, 0)
@@ -450,7 +450,7 @@ describe('after consent', () => {
   test('two people are asked where the cluster file says so', async () => {
     const model = engine.cluster({ approval: { compact: { people: 2 } } })
     model.quorum = true
-    const run = await engine.freeSpace(model)
+    const run = await engine.relieve(model)
     const waiting = await run.checkpoint('compact')
     await run.decide(waiting, 'approve')
     await run.until('the first approval', ({ waiting: at }) => at?.approvedBy.length === 1 || null)

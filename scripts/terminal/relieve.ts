@@ -1,4 +1,4 @@
-import type { FreeSpaceVerdict } from '../../domain/free-space-verdict.ts'
+import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import { humanBytes, humanSeconds } from '../../domain/progress.ts'
 import { checkLines } from './progress.ts'
 import { NOTHING_CHANGED } from './declined.ts'
@@ -6,7 +6,7 @@ import { facts, indented, table } from './table.ts'
 import { warningLines } from './verdict.ts'
 
 /** The report of a run that made room. The verdict is its last line, where eyes and scripts look. */
-export function freeSpaceVerdictText(verdict: FreeSpaceVerdict): string {
+export function reliefVerdictText(verdict: ReliefVerdict): string {
   const { copy, members, steps, checks } = verdict
   const main: [string, string][] = [
     ['recovery', verdict.recovery],
@@ -41,7 +41,7 @@ export function freeSpaceVerdictText(verdict: FreeSpaceVerdict): string {
   ].join('\n')
 }
 
-function memberLines(members: FreeSpaceVerdict['members']): string[] {
+function memberLines(members: ReliefVerdict['members']): string[] {
   const right = (head: string) => ({ head, right: true }) as const
   return table(
     ['MEMBER', right('BEFORE'), right('AFTER'), right('GIVEN BACK'), right('OF QUOTA')],
@@ -55,7 +55,7 @@ function memberLines(members: FreeSpaceVerdict['members']): string[] {
   )
 }
 
-function outcomeLine({ outcome, cluster, members }: FreeSpaceVerdict): string {
+function outcomeLine({ outcome, cluster, members }: ReliefVerdict): string {
   const gained = members.reduce((sum, { gainedBytes }) => sum + gainedBytes, 0)
   switch (outcome) {
     case 'freed':

@@ -1,17 +1,12 @@
 import { CancellationScope } from '@temporalio/workflow'
 import type { ClusterConfig } from '../domain/cluster-config.ts'
-import { freeSpaceDigest, planFreeSpace, spaceSeen, type FreeSpacePlan } from '../domain/free-space-plan.ts'
-import { freeSpaceMarkdown } from '../domain/free-space-text.ts'
-import {
-  freedMembers,
-  freeSpaceOutcome,
-  spaceWarnings,
-  type FreeSpaceVerdict,
-} from '../domain/free-space-verdict.ts'
-import { startFreeSpaceCommand, type FreeSpaceRequest } from '../domain/messages.ts'
+import { reliefDigest, planRelief, spaceSeen, type ReliefPlan } from '../domain/relief-plan.ts'
+import { reliefMarkdown } from '../domain/relief-text.ts'
+import { freedMembers, reliefOutcome, spaceWarnings, type ReliefVerdict } from '../domain/relief-verdict.ts'
+import { startRelieveCommand, type RelieveRequest } from '../domain/messages.ts'
 import type { NodeSurvey } from '../domain/survey.ts'
 import { checkpoint, type Consent } from './steps/checkpoint.ts'
-import { backUpAfterwards, makeRoom, type MadeRoom } from './steps/free-space.ts'
+import { backUpAfterwards, makeRoom, type MadeRoom } from './steps/relieve.ts'
 import { look } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
@@ -29,10 +24,10 @@ import { refuseDuringRecovery, survey } from './steps/survey.ts'
  * Nothing is thrown away before a copy of everything was saved and a person has consented. While that is waited for
  * no node is locked: the cluster lives, and its backups go on.
  */
-export async function freeSpace(request: FreeSpaceRequest): Promise<FreeSpaceVerdict> {
-  const run = new Run('freeSpace', clusterOf(request))
+export async function relieve(request: RelieveRequest): Promise<ReliefVerdict> {
+  const run = new Run('relieve', clusterOf(request))
   return run.through(async () => {
-    const { recovery, owner } = recoveryIdentity(run.cluster, startFreeSpaceCommand(run.cluster))
+    const { recovery, owner } = recoveryIdentity(run.cluster, startRelieveCommand(run.cluster))
 
     const config = await run.step('Read the cluster file', () =>
       look.loadCluster(run.cluster, { consent: true }),
@@ -43,7 +38,7 @@ export async function freeSpace(request: FreeSpaceRequest): Promise<FreeSpaceVer
     const copy = await saveCopy(run, config, recovery, first)
 
     const ended = await discardUnlessNeeded(run, config, recovery, copy, async (needed) => {
-      const plan = planFreeSpace(config, recovery, copy)
+      const plan = planRelief(config, recovery, copy)
       const { consent, found } = await consentToPlan(run, config, plan, first)
       if (consent.outcome !== 'approved') return { plan, consent, found, made: null, freshBackup: null }
       return holdingNodes(run, config, owner, () =>
@@ -67,11 +62,11 @@ export async function freeSpace(request: FreeSpaceRequest): Promise<FreeSpaceVer
 async function consentToPlan(
   run: Run,
   config: ClusterConfig,
-  plan: FreeSpacePlan,
+  plan: ReliefPlan,
   first: readonly NodeSurvey[],
 ): Promise<{ consent: Consent; found: readonly NodeSurvey[] }> {
-  const shows = freeSpaceMarkdown(plan, first)
-  const consent = await checkpoint(run, config, 'compact', freeSpaceDigest(plan), shows)
+  const shows = reliefMarkdown(plan, first)
+  const consent = await checkpoint(run, config, 'compact', reliefDigest(plan), shows)
   if (consent.outcome !== 'approved') return { consent, found: first }
   const found = await survey(run, config, 'Look again before anything is touched')
   refuseUnlessAllWell(config, found)
@@ -81,18 +76,18 @@ async function consentToPlan(
 function verdictOf(
   run: Run,
   ended: {
-    readonly plan: FreeSpacePlan
+    readonly plan: ReliefPlan
     readonly consent: Consent
     readonly found: readonly NodeSurvey[]
     readonly made: MadeRoom | null
     readonly freshBackup: string | null
   },
-): FreeSpaceVerdict {
+): ReliefVerdict {
   const { plan, consent, found, made, freshBackup } = ended
   const members = made === null ? [] : freedMembers(made.order, spaceSeen(found), made.after)
   return {
-    runbook: 'freeSpace',
-    outcome: consent.outcome === 'approved' ? freeSpaceOutcome(made?.checks ?? []) : consent.outcome,
+    runbook: 'relieve',
+    outcome: consent.outcome === 'approved' ? reliefOutcome(made?.checks ?? []) : consent.outcome,
     cluster: plan.cluster,
     recovery: plan.recovery,
     members,
@@ -101,7 +96,7 @@ function verdictOf(
     steps: run.timings(),
     checks: made?.checks ?? [],
     approvals:
-      made === null ? [] : [{ checkpoint: 'compact: approved', by: consent.by, plan: freeSpaceDigest(plan) }],
+      made === null ? [] : [{ checkpoint: 'compact: approved', by: consent.by, plan: reliefDigest(plan) }],
     freshBackup,
     warnings: [...run.warnings(), ...spaceWarnings(members)],
   }

@@ -2,20 +2,20 @@ import { letGoByHand } from './journal.ts'
 import { shortDigest } from './consent.ts'
 import { typedEtcdctl } from './diagnosis/by-hand.ts'
 import type { ClusterConfig } from './cluster-config.ts'
-import { freeSpaceCommands, freeSpaceDigest, spaceSeen, type FreeSpacePlan } from './free-space-plan.ts'
+import { relieveCommands, reliefDigest, spaceSeen, type ReliefPlan } from './relief-plan.ts'
 import { recoveryWorkflowId } from './messages.ts'
 import { journalPath } from './node-paths.ts'
 import { humanBytes } from './progress.ts'
 import type { NodeSurvey } from './survey.ts'
 
 /** What a person reads before old revisions are thrown away: what each member would give back, what is lost, what blocks. */
-export function freeSpaceMarkdown(plan: FreeSpacePlan, survey: readonly NodeSurvey[]): string {
+export function reliefMarkdown(plan: ReliefPlan, survey: readonly NodeSurvey[]): string {
   const { copy } = plan
   const seen = spaceSeen(survey)
   const full = seen.filter(({ alarm }) => alarm).map(({ node }) => node)
   const gained = seen.map(({ dbSizeBytes, dbSizeInUseBytes }) => dbSizeBytes - dbSizeInUseBytes)
   return [
-    `**Makes room in the etcd of ${plan.cluster}** (plan ${shortDigest(freeSpaceDigest(plan))})`,
+    `**Makes room in the etcd of ${plan.cluster}** (plan ${shortDigest(reliefDigest(plan))})`,
     '',
     full.length === 0
       ? '- No alarm stands; writes go through.'
@@ -41,12 +41,12 @@ function quotaText(dbSizeBytes: number, quotaBytes: number | null): string {
 }
 
 /** The journal, the same on every node: what is done on others has its order too. */
-export function freeSpaceJournal(config: ClusterConfig, plan: FreeSpacePlan, started: string): string {
+export function reliefJournal(config: ClusterConfig, plan: ReliefPlan, started: string): string {
   const { cluster, recovery, copy } = plan
   return [
     `# Making room in the etcd of ${cluster}, recovery ${recovery}`,
     '',
-    `Started ${started}, plan ${freeSpaceDigest(plan)}.`,
+    `Started ${started}, plan ${reliefDigest(plan)}.`,
     `From before: ${copy.path} on ${copy.node}, revision ${copy.revision}, SHA-256 ${copy.sha256}.`,
     '',
     'What has been done on this node stands in `done.log` beside this file.',
@@ -56,7 +56,7 @@ export function freeSpaceJournal(config: ClusterConfig, plan: FreeSpacePlan, sta
     'Each command may be repeated. Defragment whoever leads last (`endpoint status` says who), and go on to the next',
     'member only when the one before answers again.',
     '```sh',
-    ...freeSpaceCommands(plan).flatMap(({ node, commands }) => [
+    ...relieveCommands(plan).flatMap(({ node, commands }) => [
       `# on ${node}`,
       ...commands,
       typedEtcdctl(config, 'endpoint', 'status', '--write-out=table'),

@@ -4,15 +4,15 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { quotaOf } from '../../domain/etcd-manifest.ts'
 import {
-  freeSpaceDigest,
+  reliefDigest,
   nextToDefragment,
-  planFreeSpace,
+  planRelief,
   reasonsAgainstFreeing,
   tooTightToDefragment,
-  type FreeSpacePlan,
-} from '../../domain/free-space-plan.ts'
-import { freeSpaceJournal, freeSpaceMarkdown } from '../../domain/free-space-text.ts'
-import { freedMembers, freeSpaceOutcome, spaceWarnings } from '../../domain/free-space-verdict.ts'
+  type ReliefPlan,
+} from '../../domain/relief-plan.ts'
+import { reliefJournal, reliefMarkdown } from '../../domain/relief-text.ts'
+import { freedMembers, reliefOutcome, spaceWarnings } from '../../domain/relief-verdict.ts'
 import { localCopiesToPrune } from '../../domain/retention.ts'
 import { revision, sha256 } from '../../domain/values.ts'
 import { check } from '../../domain/verdict.ts'
@@ -29,14 +29,14 @@ import {
 } from './examples.ts'
 
 const config = clusterConfig()
-const copy: FreeSpacePlan['copy'] = {
+const copy: ReliefPlan['copy'] = {
   node: 'cp-02',
   path: `/var/lib/etcd-backups/before-compaction-${RECOVERY}.db`,
   sha256: sha256.parse('d'.repeat(64)),
   sizeBytes: 25_000_032,
   revision: revision.parse('48211'),
 }
-const plan = planFreeSpace(config, RECOVERY, copy)
+const plan = planRelief(config, RECOVERY, copy)
 const healthy = NAMES.map((node) => reached(node))
 const GIB = 1024 ** 3
 
@@ -56,16 +56,16 @@ describe('the plan', () => {
   })
 
   test('has a digest of what will be done: another copy, node or address is another plan', () => {
-    const digest = freeSpaceDigest(plan)
-    assert.equal(freeSpaceDigest(planFreeSpace(config, RECOVERY, { ...copy })), digest)
+    const digest = reliefDigest(plan)
+    assert.equal(reliefDigest(planRelief(config, RECOVERY, { ...copy })), digest)
     const moved = { ...config, nodes: config.nodes.map((node) => ({ ...node, address: '10.9.9.9' })) }
     for (const other of [
-      planFreeSpace(config, RECOVERY, { ...copy, revision: revision.parse('48212') }),
-      planFreeSpace(config, RECOVERY, { ...copy, node: 'cp-03' }),
-      planFreeSpace(moved, RECOVERY, copy),
-      planFreeSpace({ ...config, nodes: config.nodes.slice(1) }, RECOVERY, copy),
+      planRelief(config, RECOVERY, { ...copy, revision: revision.parse('48212') }),
+      planRelief(config, RECOVERY, { ...copy, node: 'cp-03' }),
+      planRelief(moved, RECOVERY, copy),
+      planRelief({ ...config, nodes: config.nodes.slice(1) }, RECOVERY, copy),
     ]) {
-      assert.notEqual(freeSpaceDigest(other), digest)
+      assert.notEqual(reliefDigest(other), digest)
     }
   })
 
@@ -102,15 +102,15 @@ describe('what a person reads', () => {
   )
 
   test('has each member with its sizes, its quota and its alarm', () => {
-    const text = freeSpaceMarkdown(plan, tight)
-    assert.ok(text.includes(`(plan ${freeSpaceDigest(plan).slice(0, 8)})`))
+    const text = reliefMarkdown(plan, tight)
+    assert.ok(text.includes(`(plan ${reliefDigest(plan).slice(0, 8)})`))
     assert.match(text, /\| cp-01 \| 2\.0 GiB \| 512 MiB \| 1\.5 GiB \| 2\.0 GiB \(100 % taken\) \| leads \|/)
     assert.match(text, /\| cp-02 \| .* \| \*\*NOSPACE\*\* \|/)
     assert.match(text, /no way back from a compaction/)
   })
 
   test('is a journal whose commands a shell takes as they stand', () => {
-    const commands = freeSpaceJournal(config, plan, '2026-11-22T02:14:00Z').split('```')
+    const commands = reliefJournal(config, plan, '2026-11-22T02:14:00Z').split('```')
     for (const block of [commands[1], commands[3]]) {
       assert.equal(spawnSync('sh', ['-n'], { input: (block ?? '').replace(/^sh\n/, '') }).status, 0)
     }
@@ -173,10 +173,10 @@ describe('the verdict', () => {
       false,
       'through cp-01 none went: etcdserver: mvcc: database space exceeded',
     )
-    assert.equal(freeSpaceOutcome([check('members', true, '3 voters')]), 'freed')
-    assert.equal(freeSpaceOutcome([refused]), 'still-full')
-    assert.equal(freeSpaceOutcome([check('alarms', false, 'NOSPACE on cp-02')]), 'still-full')
-    assert.equal(freeSpaceOutcome([check('hashes', false, 'cp-01 a, cp-02 b')]), 'unhealthy')
+    assert.equal(reliefOutcome([check('members', true, '3 voters')]), 'freed')
+    assert.equal(reliefOutcome([refused]), 'still-full')
+    assert.equal(reliefOutcome([check('alarms', false, 'NOSPACE on cp-02')]), 'still-full')
+    assert.equal(reliefOutcome([check('hashes', false, 'cp-01 a, cp-02 b')]), 'unhealthy')
   })
 })
 
