@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { LAB_PROFILES } from '../lab/hosts/lab-hosts.ts'
-import { runDrill } from './drill/drill.ts'
+import { DRILLS, runDrill } from './drill/drill.ts'
 import { runSetUp } from './setup/run-set-up.ts'
 
 const HELP = `npm run drill [-- options]
 
-Brings the lab up, takes a backup, destroys the quorum under load and restores it, with your consent. Ends with
-a report; the last line is the verdict, and the exit code is 0 only if all of it is true.
+Brings the lab up, takes a backup, breaks etcd under load and recovers it, with your consent. Ends with a report;
+the last line is the verdict, and the exit code is 0 only if all of it is true.
 
+  --runbook <r>   restore (default): the quorum is destroyed, and a snapshot restored.
+                  replace: the leader is damaged, and replaced while writes go on; profile etcd only
   --profile <p>   etcd (default): three hosts with a real etcd and a stand-in for the kubelet, up in seconds.
                   kubeadm: a whole control plane with a workload; builds Kubernetes once, about 10 minutes
   --approve       approve each checkpoint by the same Signal, after reading the plan back
@@ -22,6 +24,7 @@ a report; the last line is the verdict, and the exit code is 0 only if all of it
 try {
   const { values } = parseArgs({
     options: {
+      runbook: { type: 'string', default: 'restore' },
       profile: { type: 'string', default: 'etcd' },
       approve: { type: 'boolean', default: false },
       'kill-worker': { type: 'boolean', default: false },
@@ -30,14 +33,23 @@ try {
       help: { type: 'boolean', default: false },
     },
   })
+  const runbook = DRILLS.find((one) => one === values.runbook)
   const profile = LAB_PROFILES.find((one) => one === values.profile)
   if (values.help) console.log(HELP)
   else if (profile === undefined) {
     console.error(`There is no profile "${values.profile}". Profiles: ${LAB_PROFILES.join(', ')}.\n\n${HELP}`)
     process.exitCode = 2
+  } else if (runbook === undefined || (runbook === 'replace' && profile !== 'etcd')) {
+    console.error(
+      runbook === undefined
+        ? `There is no drill of "${values.runbook}". Drills: ${DRILLS.join(', ')}.\n\n${HELP}`
+        : `The drill of a replacement writes to etcd itself, which API servers would not stand: it runs on the profile etcd only.\n\n${HELP}`,
+    )
+    process.exitCode = 2
   } else {
     if (profile === 'kubeadm') await runSetUp('kubeadm')
     process.exitCode = await runDrill({
+      runbook,
       profile,
       approve: values.approve,
       killWorker: values['kill-worker'],

@@ -1,36 +1,39 @@
-import { humanSeconds, secondsBetween } from '../../domain/progress.ts'
-import type { RestoreVerdict } from '../../domain/verdict.ts'
-import type { Destruction } from '../../lab/hosts/destroy-quorum.ts'
+import type { Check, ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 
 /** What the drill claims, whether it holds, and what it saw. */
-export type DrillFindings = readonly {
+export interface DrillFinding {
   readonly claim: string
   readonly holds: boolean
   readonly saw: string
-}[]
+}
+
+export type DrillFindings = readonly DrillFinding[]
+
+/** How a drill goes on when it is asked. */
+export interface Wishes {
+  /** Approve each checkpoint by itself, after reading the plan back. */
+  readonly approve: boolean
+  /** End the worker in the middle of it, and start another. */
+  readonly killWorker: boolean
+}
+
+/** What a drill was, and what came of it. */
+export interface Drilled {
+  readonly title: string
+  /** What was done, as the end of `DRILL PASSED: `. */
+  readonly sentence: string
+  /** What was broken and what it cost, a sentence a line. */
+  readonly story: readonly string[]
+  readonly findings: DrillFindings
+  readonly verdict: RestoreVerdict | ReplaceVerdict
+}
 
 /** The short report of a drill, in Markdown that reads well in a terminal. */
-export function drillReport(
-  cluster: string,
-  destruction: Destruction,
-  verdict: RestoreVerdict,
-  findings: DrillFindings,
-): string {
-  const lastWrite = destruction.load.acknowledged.at(-1)
-  const lostRevisions =
-    lastWrite === undefined || verdict.candidate === null
-      ? null
-      : lastWrite.revision - BigInt(verdict.candidate.revision)
-  const lostSeconds =
-    verdict.candidate === null
-      ? null
-      : secondsBetween(verdict.candidate.takenAt, destruction.at.toISOString())
+export function drillReport(cluster: string, { story, findings, verdict }: Drilled): string {
   return [
     `# Drill of ${cluster}: ${findings.every((finding) => finding.holds) ? 'passed' : 'failed'}`,
     '',
-    `Destroyed ${destruction.at.toISOString()}: data of ${destruction.wiped.join(', ')} gone, database and log of ${destruction.damaged} damaged under load.`,
-    `Restored from ${verdict.candidate?.key ?? 'nothing'} (revision ${verdict.candidate?.revision ?? '?'}).`,
-    `Lost: ${lostRevisions ?? '?'} revisions, ${lostSeconds === null ? '?' : humanSeconds(lostSeconds)} of writes.`,
+    ...story,
     '',
     '## Is it true?',
     ...findings.map(({ claim, holds, saw }) => `- ${holds ? '✓' : '✗'} ${claim}: ${saw}`),
@@ -50,4 +53,23 @@ export function drillReport(
       : ['', '## Warnings', ...verdict.warnings.map((warning) => `- ${warning}`)]),
     '',
   ].join('\n')
+}
+
+export function goodChecks(checks: readonly Check[]): DrillFinding {
+  const bad = checks.filter((one) => one.verdict !== 'pass')
+  return {
+    claim: 'every check of the validation was made, and passed',
+    holds: checks.length > 0 && bad.length === 0,
+    saw:
+      bad.map((one) => `${one.name} (${one.verdict}): ${one.evidence}`).join('; ') ||
+      `${checks.length} checks`,
+  }
+}
+
+export function scheduleGoesOn(state: { readonly paused: boolean; readonly note?: string }): DrillFinding {
+  return {
+    claim: 'the backup schedule goes on',
+    holds: !state.paused,
+    saw: state.note ?? 'not paused',
+  }
 }

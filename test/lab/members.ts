@@ -31,15 +31,6 @@ export async function members(lab: Lab, hosts?: readonly string[]): Promise<stri
     .sort()
 }
 
-export async function leader(lab: Lab): Promise<string> {
-  for (const { name } of lab.hosts.hosts) {
-    const status = await typedEtcdctl(lab, name, 'endpoint status --write-out=fields')
-    const value = (field: string) => new RegExp(`"${field}" : (\\d+)`).exec(status)?.[1]
-    if (value('Leader') === value('MemberID')) return name
-  }
-  throw new Error('nobody leads')
-}
-
 /** Cluster IDs of all members that answer. */
 export async function clusterIds(lab: Lab): Promise<Set<string>> {
   const ids = await Promise.all(

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { atConsole } from '../../lab/hosts/console.ts'
+import { leader } from '../../lab/hosts/etcdctl.ts'
 import { readAll } from '../../lab/hosts/keyspace.ts'
 import { writeLoad } from '../../lab/hosts/write-load.ts'
 import type { ReplaceVerdict } from '../../domain/verdict.ts'
-import { ALL_VOTE, inject, leader, members } from './members.ts'
+import { ALL_VOTE, inject, members } from './members.ts'
 import { controlPlaneFiles, useLab } from './use-lab.ts'
 
 const own = useLab({ keys: 500 })
@@ -50,7 +51,7 @@ test('a wiped member is found, replaced under load, and no acknowledged write is
 
 test('the leader, with its database and log damaged, is replaced', async (t) => {
   const { lab } = own()
-  const node = await leader(lab)
+  const node = await leader(lab.hosts)
   await inject(lab, 'corrupt-database', node)
   const verdict = await replaced()
   assert.equal(verdict.node, node)
@@ -59,7 +60,7 @@ test('the leader, with its database and log damaged, is replaced', async (t) => 
 
 test('a member that is well is replaced when a person names it, the leader too', async (t) => {
   const { lab } = own()
-  const node = await leader(lab)
+  const node = await leader(lab.hosts)
   const load = await writeLoad(lab.hosts, { perSecond: 50 })
   const verdict = await replaced({ node })
   const { acknowledged, longestPauseMs } = await load.stop()
