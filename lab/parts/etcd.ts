@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { access, copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { run } from '../hosts/commands.ts'
 import { aptProxyOptions, debianArchitecture, distributionSources, sourceLine } from './debian-archive.ts'
 
@@ -35,14 +35,19 @@ export interface EtcdPart {
   readonly layer: string
 }
 
+/** Where etcd of this version is, or will be, in the cache. */
+export function etcdPart(cacheDir: string, version: string): EtcdPart {
+  const layer = join(cacheDir, `etcd-${version}`, 'layer')
+  return { binDir: join(layer, IN_LAYER), layer }
+}
+
 /**
  * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache. They come out of Debian packages, fetched
  * by an apt with a configuration of its own: nothing is installed and the machine's apt is left as it is.
  * @throws Error when the archive has another version, or a package is not the pinned one.
  */
 export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
-  const home = join(options.cacheDir, `etcd-${options.version}`)
-  const part = { binDir: join(home, 'layer', IN_LAYER), layer: join(home, 'layer') }
+  const part = etcdPart(options.cacheDir, options.version)
   if (await isWhole(part.binDir, options.version)) return part
 
   options.say(`Fetching etcd ${options.version} (Debian ${options.lock.suite}, about 25 MB)`)
@@ -56,7 +61,7 @@ export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
     // The modes of a layer's directories are those of the hosts.
     await run('chmod', ['-R', '0755', join(partial, 'layer')])
     await confirmVersion(join(binDir, 'etcd'), options.version)
-    await mkdir(home, { recursive: true })
+    await mkdir(dirname(part.layer), { recursive: true })
     await rm(part.layer, { recursive: true, force: true })
     await rename(join(partial, 'layer'), part.layer)
   } finally {
@@ -74,7 +79,7 @@ async function download(apt: string, options: EtcdPartOptions): Promise<readonly
     throw new Error(
       `etcd ${options.version} comes from Debian ${options.lock.suite}, and no apt source of this machine is ` +
         `Debian's. Put ${BINARIES.join(', ')} ${options.version} into ` +
-        `${join(options.cacheDir, `etcd-${options.version}`, 'layer', IN_LAYER)} and try again.`,
+        `${etcdPart(options.cacheDir, options.version).binDir} and try again.`,
     )
   }
   for (const dir of ['etc', 'state/lists/partial', 'cache/archives/partial', 'debs']) {

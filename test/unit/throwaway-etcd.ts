@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { etcdPart } from '../../lab/parts/etcd.ts'
 import { cacheDir, readLock } from '../../lab/parts/parts.mjs'
 
-const binaries = join(cacheDir(), `etcd-${readLock().etcd.version}`, 'bin')
+const binaries = etcdPart(cacheDir(), readLock().etcd.version).binDir
 
 /** Why there is no etcd to test with, or false. */
 export const NO_ETCD: string | false = existsSync(join(binaries, 'etcd'))
