@@ -73,7 +73,10 @@ async function main(): Promise<number> {
       }
     }
   }
-  if (wish.everyCommit) reportStrays(report)
+  if (wish.everyCommit) {
+    reportStrays(report)
+    report.failWhatSkippedItself()
+  }
 
   report.finish(performance.now() - started)
   if (stop.aborted) return 130

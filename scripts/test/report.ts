@@ -29,6 +29,7 @@ export class Report {
   /** In the order in which they ended. */
   readonly files: FileCount[] = []
   readonly #failures: Failure[] = []
+  readonly #skips: string[] = []
   /** What failed files wrote, by file. */
   readonly #outputs = new Map<string, string>()
   readonly #print: (line: string) => void
@@ -82,6 +83,12 @@ export class Report {
     this.skipped += count
   }
 
+  /** Where the set-up brings all that the tests need, one that skips itself is a hole that nobody would see. */
+  failWhatSkippedItself(): void {
+    if (this.#skips.length === 0) return
+    this.fail('all lanes', `${this.#skips.length} tests skipped themselves`, this.#skips.join('\n'))
+  }
+
   /** Failures in full, the time, and as the very last line the count. */
   finish(ms: number): void {
     if (this.#failures.length > 0) {
@@ -116,6 +123,7 @@ export class Report {
         return
       case 'skipped':
         this.skipped++
+        this.#skips.push(`${file}: ${testLine(test)}`)
         return
       case 'failed':
         this.fail(
