@@ -22,14 +22,15 @@ import { shellInto } from './hosts/secure-shell.ts'
 import { hostStatus, takeDownHosts, type HostStatus } from './hosts/take-down.ts'
 import { ensureBaseRoot } from './parts/base-root.ts'
 import { exclusively } from './parts/exclusive.mjs'
-import { ensureEtcd } from './parts/etcd.ts'
+import { ensureEtcd, wishedEtcd } from './parts/etcd.ts'
 import { ensureSeedSnapshot } from './parts/seed-snapshot.ts'
 import { kubernetesParts } from './parts/kubernetes.ts'
-import { cacheDir, partPath, readLock } from './parts/parts.mjs'
+import { cacheDir, partPath, type EtcdLine } from './parts/parts.mjs'
 import { findEngine, startEngine, stopEngine, type Engine } from './services/engine.ts'
 import { endAllBelow } from './services/process.ts'
 import { findStore, startStore, stopStore, type Store } from './services/store.ts'
 import { findWorker, startWorker } from './services/worker.ts'
+import { labRefusal } from './refusal.ts'
 import type { Say } from './services/service.ts'
 
 export { FAULTS } from './hosts/faults.ts'
@@ -53,6 +54,8 @@ export interface LabRequest {
   readonly dir?: string
   /** What the hosts are; `etcd` by default. */
   readonly profile?: LabProfile
+  /** Profile etcd: which etcd the hosts have; without it REQUORUM_LAB_ETCD says, else 3.5. */
+  readonly etcd?: EtcdLine
   readonly say: Say
   /** Changes to the cluster file, field by field, for tests. */
   readonly cluster?: Readonly<Record<string, unknown>>
@@ -104,9 +107,8 @@ export async function labUp(request: LabRequest): Promise<Lab> {
 
 async function bringUp(name: string, dir: string, request: LabRequest): Promise<Lab> {
   const { say } = request
-  const { etcd } = readLock()
-  const part = await ensureEtcd({ cacheDir: cacheDir(), version: etcd.version, lock: etcd, say })
   const profile = request.profile ?? 'etcd'
+  const part = await ensureEtcd(profile === 'etcd' ? (request.etcd ?? wishedEtcd()) : '3.5', say)
   const baseRoot = await ensureBaseRoot({ cacheDir: cacheDir(), profile, say })
   const layers = [...(profile === 'kubeadm' ? [kubernetesParts().layer] : []), part.layer]
   const seed =
@@ -135,7 +137,7 @@ async function bringUp(name: string, dir: string, request: LabRequest): Promise<
 
 function checkRoot(): void {
   if (process.getuid?.() === 0) return
-  throw new Error('The lab makes network namespaces and mounts, which only root may. Start it with sudo.')
+  throw labRefusal('The lab makes network namespaces and mounts, which only root may.', 'Start it with sudo.')
 }
 
 /** Takes away what a lab of this name left in another directory when it was killed. One that lives is left alone. */
@@ -144,9 +146,9 @@ async function reclaim(name: string, dir: string, say: Say): Promise<void> {
   if (other === undefined || other === dir) return
   const hosts = await readRegisteredLab(name)
   if (hosts !== undefined && (await anySupervised(hosts))) {
-    throw new Error(
-      `A lab "${name}" is up already, from ${other}. Take it down there (requorum lab down), ` +
-        'or give this one another name (requorum lab up --name NAME).',
+    throw labRefusal(
+      `A lab "${name}" is up already, from ${other}.`,
+      'Take it down there (requorum lab down), or give this one another name (requorum lab up --name NAME).',
     )
   }
   say(`A lab "${name}" was killed and left things in ${other}; they go first`)
@@ -191,8 +193,9 @@ export async function labDown(request: Pick<LabRequest, 'name' | 'dir' | 'say'>)
   await exclusively(registryOf(name), async () => {
     const other = await registeredDir(name)
     if (other !== undefined && other !== dir && !existsSync(dir)) {
-      throw new Error(
-        `There is no lab "${name}" in ${dir}. One of that name lives in ${other}: take it down from there.`,
+      throw labRefusal(
+        `There is no lab "${name}" in ${dir}. One of that name lives in ${other}.`,
+        'Take it down from there.',
       )
     }
     await takeDown(name, dir, request.say)
@@ -260,7 +263,11 @@ export async function labBreak(
   const found = findFault(fault)
   const target = host ?? hosts.hosts[0]?.name ?? ''
   const available = await found.available(hosts)
-  if (!available.available) throw new Error(`The fault "${fault}" can't be injected here: ${available.why}.`)
+  if (!available.available)
+    throw labRefusal(
+      `The fault "${fault}" can't be injected here: ${available.why}.`,
+      'Change that, or choose another one: requorum lab break',
+    )
   await found.inject(hosts, target)
   return undefined
 }
@@ -272,7 +279,7 @@ export function faultNames(): string[] {
 async function hostsOf(name: string): Promise<LabHosts> {
   const hosts = await readLab(labDir(name))
   if (hosts !== undefined) return hosts
-  throw new Error(`There is no lab "${name}". Bring it up: requorum lab up`)
+  throw labRefusal(`There is no lab "${name}" here.`, 'Bring it up: requorum lab up')
 }
 
 /** As a person marks nodes that nobody needs; its cluster file says the same. */

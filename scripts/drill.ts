@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { LAB_PROFILES } from '../lab/hosts/lab-hosts.ts'
-import { DRILLS, runDrill } from './drill/drill.ts'
+import { ETCD_LINES, wishedEtcd } from '../lab/parts/etcd.ts'
+import { DRILLS, runDrill, type DrillOptions } from './drill/drill.ts'
 import { runSetUp } from './setup/run-set-up.ts'
 
 const HELP = `npm run drill [-- options]
@@ -13,6 +14,7 @@ the last line is the verdict, and the exit code is 0 only if all of it is true.
                   replace: the leader is damaged, and replaced while writes go on; profile etcd only
   --profile <p>   etcd (default): three hosts with a real etcd and a stand-in for the kubelet, up in seconds.
                   kubeadm: a whole control plane with a workload; builds Kubernetes once, about 10 minutes
+  --etcd <line>   3.5 (default), or 3.6, built from source once, about 2 minutes; profile etcd only
   --approve       approve each checkpoint by the same Signal, after reading the plan back
   --kill-worker   SIGKILL the worker in the middle of the restore and start it again
   --down          take the lab down at the end; by default it stays up to be looked at
@@ -21,45 +23,62 @@ the last line is the verdict, and the exit code is 0 only if all of it is true.
 
   npm run drill -- --approve`
 
-try {
-  const { values } = parseArgs({
-    options: {
-      runbook: { type: 'string', default: 'restore' },
-      profile: { type: 'string', default: 'etcd' },
-      approve: { type: 'boolean', default: false },
-      'kill-worker': { type: 'boolean', default: false },
-      down: { type: 'boolean', default: false },
-      record: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  })
-  const runbook = DRILLS.find((one) => one === values.runbook)
-  const profile = LAB_PROFILES.find((one) => one === values.profile)
-  if (values.help) console.log(HELP)
-  else if (profile === undefined) {
-    console.error(`There is no profile "${values.profile}". Profiles: ${LAB_PROFILES.join(', ')}.\n\n${HELP}`)
-    process.exitCode = 2
-  } else if (runbook === undefined || (runbook === 'replace' && profile !== 'etcd')) {
-    console.error(
-      runbook === undefined
-        ? `There is no drill of "${values.runbook}". Drills: ${DRILLS.join(', ')}.\n\n${HELP}`
-        : `The drill of a replacement writes to etcd itself, which API servers would not stand: it runs on the profile etcd only.\n\n${HELP}`,
+class UsageError extends Error {}
+
+/** @returns null when the help is all that was wanted. */
+function readOptions(): DrillOptions | null {
+  const { values } = parse()
+  if (values.help) return null
+  const runbook = oneOf(DRILLS, values.runbook, 'drill')
+  const profile = oneOf(LAB_PROFILES, values.profile, 'profile')
+  const etcd = oneOf(ETCD_LINES, values.etcd, 'etcd')
+  if (profile === 'kubeadm' && runbook === 'replace')
+    throw new UsageError(
+      'The drill of a replacement writes into etcd as no API server would: profile etcd only.',
     )
-    process.exitCode = 2
-  } else {
-    if (profile === 'kubeadm') await runSetUp('kubeadm')
-    process.exitCode = await runDrill({
-      runbook,
-      profile,
-      approve: values.approve,
-      killWorker: values['kill-worker'],
-      down: values.down,
-      record: values.record,
+  if (profile === 'kubeadm' && etcd !== '3.5')
+    throw new UsageError(`The profile kubeadm has etcd 3.5, and no ${etcd}.`)
+  const { approve, 'kill-worker': killWorker, down, record } = values
+  return { runbook, profile, etcd, approve, killWorker, down, record }
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        runbook: { type: 'string', default: 'restore' },
+        profile: { type: 'string', default: 'etcd' },
+        etcd: { type: 'string', default: wishedEtcd() },
+        approve: { type: 'boolean', default: false },
+        'kill-worker': { type: 'boolean', default: false },
+        down: { type: 'boolean', default: false },
+        record: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
     })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function oneOf<Name extends string>(names: readonly Name[], given: string, what: string): Name {
+  const found = names.find((name) => name === given)
+  if (found === undefined)
+    throw new UsageError(`There is no ${what} "${given}"; there is ${names.join(', ')}.`)
+  return found
+}
+
+try {
+  const options = readOptions()
+  if (options === null) console.log(HELP)
+  else {
+    if (options.profile === 'kubeadm') await runSetUp('kubeadm')
+    if (options.etcd === '3.6') await runSetUp('etcd-3.6')
+    process.exitCode = await runDrill(options)
   }
 } catch (error) {
+  const usage = error instanceof UsageError
   console.error(error instanceof Error ? error.message : error)
-  if (error instanceof TypeError && 'code' in error) console.error(`\n${HELP}`)
-  console.log('DRILL FAILED')
-  process.exitCode = 1
+  console[usage ? 'error' : 'log'](usage ? `\n${HELP}` : 'DRILL FAILED')
+  process.exitCode = usage ? 2 : 1
 }

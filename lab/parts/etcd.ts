@@ -1,143 +1,65 @@
-import { createHash } from 'node:crypto'
-import { access, copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { run } from '../hosts/commands.ts'
-import { aptProxyOptions, debianArchitecture, distributionSources, sourceLine } from './debian-archive.ts'
+import { etcdFromDebian } from './etcd-from-debian.ts'
+import { etcdFromSource } from './etcd-from-source.ts'
+import { forgetBuild } from './go-build.ts'
+import { etcdPart, readLock, type EtcdLine, type EtcdPart, type EtcdPrograms } from './parts.mjs'
 
-/** Where the hosts have them. */
-const IN_LAYER = 'usr/local/bin'
-const BINARIES = ['etcd', 'etcdctl', 'etcdutl'] as const
+export const ETCD_LINES: readonly EtcdLine[] = ['3.5', '3.6']
 
-/** One Debian package, pinned: the archive's signature says who made it, the hash says that it is this one. */
-export interface PinnedDebianPackage {
-  readonly package: string
-  readonly version: string
-  /** SHA-256 of the .deb file in hex, by Debian's name of the architecture. */
-  readonly sha256: Readonly<Record<string, string>>
-}
-
-export interface EtcdPartOptions {
-  /** Where parts are kept between runs; made when missing. */
-  readonly cacheDir: string
-  /** etcd's own version, such as `3.5.16`: what `etcd --version` has to answer. */
-  readonly version: string
-  readonly lock: {
-    /** The Debian release that has exactly this version, such as `trixie`. */
-    readonly suite: string
-    readonly packages: readonly PinnedDebianPackage[]
-  }
-  readonly say: (line: string) => void
-}
-
-/** The directory of etcd's three programs, and the layer over the hosts' base root that has them in its PATH. */
-export interface EtcdPart {
-  readonly binDir: string
-  readonly layer: string
-}
-
-/** Where etcd of this version is, or will be, in the cache. */
-export function etcdPart(cacheDir: string, version: string): EtcdPart {
-  const layer = join(cacheDir, `etcd-${version}`, 'layer')
-  return { binDir: join(layer, IN_LAYER), layer }
+/** Which etcd a lab has when nobody says: tests, sweeps and benchmarks, which bring labs up by themselves, are told so. */
+export function wishedEtcd(): EtcdLine {
+  const wish = process.env['REQUORUM_LAB_ETCD']
+  if (wish === undefined || wish === '') return '3.5'
+  const line = ETCD_LINES.find((one) => one === wish)
+  if (line !== undefined) return line
+  throw new Error(`REQUORUM_LAB_ETCD is "${wish}"; the lab has etcd ${ETCD_LINES.join(' and ')}.`)
 }
 
 /**
- * Makes sure that etcd, etcdctl and etcdutl of this version are in the cache. They come out of Debian packages, fetched
- * by an apt with a configuration of its own: nothing is installed and the machine's apt is left as it is.
- * @throws Error when the archive has another version, or a package is not the pinned one.
+ * Makes sure that etcd, etcdctl and etcdutl of this minor version are in the cache: 3.5 out of Debian packages, 3.6 built
+ * from its Go modules by the toolchain that `node scripts/setup.mjs --for etcd-3.6` brings.
+ * @throws Error when what comes is not the version of the lock file.
  */
-export async function ensureEtcd(options: EtcdPartOptions): Promise<EtcdPart> {
-  const part = etcdPart(options.cacheDir, options.version)
-  if (await isWhole(part.binDir, options.version)) return part
-
-  options.say(`Fetching etcd ${options.version} (Debian ${options.lock.suite}, about 25 MB)`)
-  const partial = join(options.cacheDir, `.etcd-${options.version}-${process.pid}-${Date.now()}`)
+export async function ensureEtcd(line: EtcdLine, say: (line: string) => void): Promise<EtcdPart> {
+  const part = etcdPart(line)
+  if (await isWhole(part)) return part
+  const home = dirname(part.layer)
+  const building = `${home}.building`
+  const partial = `${home}.partial-${process.pid}-${Date.now()}`
   try {
-    const debs = await download(join(partial, 'apt'), options)
-    for (const deb of debs) await run('dpkg', ['-x', deb, join(partial, 'unpacked')])
-    const binDir = join(partial, 'layer', IN_LAYER)
+    await mkdir(partial, { recursive: true })
+    const programs = await fetchOrBuild(line, { scratch: partial, building, say })
+    const binDir = join(partial, 'layer', part.binDir.slice(part.layer.length))
     await mkdir(binDir, { recursive: true })
-    for (const name of BINARIES) await copyFile(join(partial, 'unpacked/usr/bin', name), join(binDir, name))
+    for (const [name, path] of Object.entries(programs)) await copyFile(path, join(binDir, name))
     // The modes of a layer's directories are those of the hosts.
     await run('chmod', ['-R', '0755', join(partial, 'layer')])
-    await confirmVersion(join(binDir, 'etcd'), options.version)
-    await mkdir(dirname(part.layer), { recursive: true })
+    await confirmVersion(join(binDir, 'etcd'), part.version)
+    await mkdir(home, { recursive: true })
     await rm(part.layer, { recursive: true, force: true })
     await rename(join(partial, 'layer'), part.layer)
   } finally {
     await rm(partial, { recursive: true, force: true })
   }
+  if (line !== '3.5') await forgetBuild(building)
   return part
 }
 
-async function download(apt: string, options: EtcdPartOptions): Promise<readonly string[]> {
-  const architecture = await debianArchitecture()
-  const debian = (await distributionSources()).find(
-    (source) => source.origin === 'Debian' && !source.suite.includes('-'),
-  )
-  if (debian === undefined) {
-    throw new Error(
-      `etcd ${options.version} comes from Debian ${options.lock.suite}, and no apt source of this machine is ` +
-        `Debian's. Put ${BINARIES.join(', ')} ${options.version} into ` +
-        `${etcdPart(options.cacheDir, options.version).binDir} and try again.`,
-    )
-  }
-  for (const dir of ['etc', 'state/lists/partial', 'cache/archives/partial', 'debs']) {
-    await mkdir(join(apt, dir), { recursive: true })
-  }
-  await writeFile(join(apt, 'etc/sources.list'), `${await sourceLine(debian, options.lock.suite)}\n`)
-  const own = [
-    `Dir::Etc::SourceList=${apt}/etc/sources.list`,
-    'Dir::Etc::SourceParts=/dev/null',
-    'Dir::Etc::Preferences=/dev/null',
-    'Dir::Etc::PreferencesParts=/dev/null',
-    `Dir::State=${apt}/state`,
-    'Dir::State::Status=/dev/null',
-    `Dir::Cache=${apt}/cache`,
-    'Acquire::Languages=none',
-    'APT::Sandbox::User=root',
-    ...(await aptProxyOptions()).map((line) => line.replace(/ "(.*)";$/, '=$1')),
-  ].flatMap((option) => ['-o', option])
-  await run('apt-get', [...own, 'update'], { timeoutMs: 600_000 })
-  await run(
-    'apt-get',
-    [...own, 'download', ...options.lock.packages.map((pin) => `${pin.package}=${pin.version}`)],
-    { cwd: join(apt, 'debs'), timeoutMs: 600_000 },
-  )
-  const files = await readdir(join(apt, 'debs'))
-  return Promise.all(
-    options.lock.packages.map(async (pin) => {
-      const file = files.find((name) => name.startsWith(`${pin.package}_`))
-      if (file === undefined) throw new Error(`apt did not leave a file for ${pin.package} ${pin.version}.`)
-      const path = join(apt, 'debs', file)
-      await verify(path, pin, architecture)
-      return path
-    }),
-  )
+function fetchOrBuild(
+  line: EtcdLine,
+  { scratch, building, say }: { scratch: string; building: string; say: (line: string) => void },
+): Promise<EtcdPrograms> {
+  const { etcd, etcdFromSource: source } = readLock()
+  if (line === '3.6') return etcdFromSource(source.version, building, say)
+  say(`Fetching etcd ${etcd.version} (Debian ${etcd.suite}, about 25 MB)`)
+  return etcdFromDebian(etcd, scratch)
 }
 
-async function verify(path: string, pin: PinnedDebianPackage, architecture: string): Promise<void> {
-  const expected = pin.sha256[architecture]
-  if (expected === undefined) {
-    throw new Error(
-      `The lock file pins no SHA-256 of ${pin.package} ${pin.version} for ${architecture}, so it is not used. ` +
-        'Add it to the lock file after you looked at where it comes from.',
-    )
-  }
-  const actual = createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex')
-  if (actual !== expected) {
-    throw new Error(
-      `${pin.package} ${pin.version} is not the pinned file: SHA-256 ${actual} instead of ${expected}. ` +
-        'It was not unpacked. Find out why the archive changed before you change the lock file.',
-    )
-  }
-}
-
-async function isWhole(binDir: string, version: string): Promise<boolean> {
+async function isWhole({ binDir, version }: EtcdPart): Promise<boolean> {
   try {
-    for (const name of BINARIES) await access(join(binDir, name))
+    for (const name of ['etcd', 'etcdctl', 'etcdutl']) await access(join(binDir, name))
     await confirmVersion(join(binDir, 'etcd'), version)
     return true
   } catch {

@@ -1,10 +1,10 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { hasCommand, run } from '../hosts/commands.ts'
+import { forgetBuild, goBuild } from './go-build.ts'
 import { buildImages } from './images.ts'
-import { kubernetesBuilt, kubernetesHome, partPath, readLock } from './parts.mjs'
+import { kubernetesBuilt, kubernetesHome, readLock } from './parts.mjs'
 
 const MODULES = {
   kubernetes: fileURLToPath(new URL('kubernetes', import.meta.url)),
@@ -13,9 +13,6 @@ const MODULES = {
 
 const CONTROL_PLANE = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy'] as const
 const ON_THE_HOSTS = ['kubelet', 'kubeadm', 'kubectl'] as const
-
-/** A build on one busy core may take this long; progress is shown all the while. */
-const BUILD_LIMIT_MS = 4 * 3_600_000
 
 /** What the kubeadm profile needs of Kubernetes. */
 export interface KubernetesParts {
@@ -67,10 +64,12 @@ export async function ensureKubernetes(options: KubernetesOptions): Promise<Kube
     `-X ${place}.gitMajor=${major} -X ${place}.gitMinor=${minor}`,
     `-X ${place}.gitTreeState=clean -X ${place}.buildDate=1970-01-01T00:00:00Z`,
   ])
+  const build = (module: string, packages: readonly string[], title: string, flags?: readonly string[]) =>
+    goBuild({ work, module, packages, title, flags: flags ?? [], say })
   const programs = [...ON_THE_HOSTS, ...CONTROL_PLANE].map((name) => `k8s.io/kubernetes/cmd/${name}`)
-  await build(work, MODULES.kubernetes, programs, flags, `Building Kubernetes ${version} from source`, say)
-  await build(work, MODULES.kubernetes, ['./pause'], [], `Building pause ${pause}`, say)
-  await build(work, MODULES.coredns, ['.'], [], `Building CoreDNS ${coredns}`, say)
+  await build(MODULES.kubernetes, programs, `Building Kubernetes ${version} from source`, flags)
+  await build(MODULES.kubernetes, ['./pause'], `Building pause ${pause}`)
+  await build(MODULES.coredns, ['.'], `Building CoreDNS ${coredns}`)
   await confirmVersion(join(bin, 'kubelet'), version)
 
   if (!(await hasCommand('umoci'))) throw new Error('umoci is not installed. Run the set-up: it brings it.')
@@ -102,7 +101,7 @@ export async function ensureKubernetes(options: KubernetesOptions): Promise<Kube
   await writeFile(join(work, 'whole/whole.json'), `${JSON.stringify({ version, coredns, pause })}\n`)
   await rm(home, { recursive: true, force: true })
   await rename(join(work, 'whole'), home)
-  await forget(work)
+  await forgetBuild(work)
   return kubernetesParts()
 }
 
@@ -110,68 +109,8 @@ function image(name: string, tag: string, programs: readonly string[]) {
   return { name, tag, programs }
 }
 
-async function build(
-  work: string,
-  module: string,
-  packages: readonly string[],
-  flags: readonly string[],
-  title: string,
-  say: (line: string) => void,
-): Promise<void> {
-  const go = join(partPath('go'), 'bin/go')
-  const env = {
-    ...inherited(),
-    GOROOT: partPath('go'),
-    GOTOOLCHAIN: 'local',
-    GOFLAGS: '-mod=readonly -modcacherw -buildvcs=false',
-    GOMODCACHE: join(work, 'gomod'),
-    GOCACHE: join(work, 'gocache'),
-    CGO_ENABLED: '0',
-  }
-  say(`${title}: fetching its modules`)
-  const listed = await run(go, ['list', '-deps', ...packages], {
-    cwd: module,
-    env,
-    timeoutMs: BUILD_LIMIT_MS,
-    onLine: (line) => {
-      if (line.startsWith('go: downloading')) say(`  ${line.slice(4)}`)
-    },
-  })
-  const total = listed.stdout.trimEnd().split('\n').length
-  say(title)
-  let compiled = 0
-  // -v names each package when its compilation begins; what is in the cache of an interrupted build is not named.
-  const ldflags = ['-s -w', ...flags].join(' ')
-  await run(
-    go,
-    ['build', '-v', '-trimpath', '-ldflags', ldflags, '-o', `${join(work, 'bin')}/`, ...packages],
-    {
-      cwd: module,
-      env,
-      timeoutMs: BUILD_LIMIT_MS,
-      onLine: () => {
-        compiled += 1
-        if (compiled % 10 === 0) say(`  ${compiled} of at most ${total} packages compiled`)
-      },
-    },
-  )
-}
-
 async function confirmVersion(kubelet: string, version: string): Promise<void> {
   const { stdout } = await run(kubelet, ['--version'])
   if (stdout.trim() === `Kubernetes v${version}`) return
   throw new Error(`${kubelet} says "${stdout.trim()}" and not v${version}.`)
-}
-
-/** Go's caches and the toolchain: gigabytes that nobody needs any more. */
-async function forget(work: string): Promise<void> {
-  await rm(work, { recursive: true, force: true })
-  const toolchain = partPath('go')
-  if (existsSync(toolchain)) await rm(join(toolchain, '..'), { recursive: true, force: true })
-}
-
-function inherited(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  )
 }

@@ -39,6 +39,20 @@ export interface PinnedEtcd {
   }[]
 }
 
+/** Minor versions of etcd that the lab can have. */
+export type EtcdLine = '3.5' | '3.6'
+
+/** Where each of etcd's programs lies. */
+export type EtcdPrograms = Readonly<Record<'etcd' | 'etcdctl' | 'etcdutl', string>>
+
+/** etcd's three programs, and the layer over the hosts' base root that has them in its PATH. */
+export interface EtcdPart {
+  /** etcd's own, such as `3.5.16`. */
+  readonly version: string
+  readonly binDir: string
+  readonly layer: string
+}
+
 /** Versions of what is built from Go modules, whose checksums are in the go.sum files beside. */
 export interface PinnedKubernetes {
   readonly version: string
@@ -51,6 +65,8 @@ export interface PinnedKubernetes {
 export interface Lock {
   readonly wheels: Readonly<Record<PartName, PinnedWheel>>
   readonly etcd: PinnedEtcd
+  /** Built from Go modules, whose checksums are in etcd-source/go.sum. */
+  readonly etcdFromSource: { readonly version: string }
   readonly kubernetes: PinnedKubernetes
 }
 
@@ -71,6 +87,15 @@ export function partTarget(name: PartName): string
 
 /** The executable of a part. Throws, with what to run, when it isn't there. */
 export function partPath(name: PartName): string
+
+/** etcd's own version, such as `3.5.16`. */
+export function etcdVersion(line: EtcdLine): string
+
+/** Where etcd belongs in the cache, whether it is there or not. */
+export function etcdPart(line: EtcdLine): EtcdPart
+
+/** Whether it is there, whole. */
+export function etcdThere(line: EtcdLine): boolean
 
 /** Where Kubernetes for the lab belongs in the cache, whether it was built or not. */
 export function kubernetesHome(): string

@@ -41,6 +41,21 @@ export function partPath(name) {
   )
 }
 
+export function etcdVersion(line) {
+  const { etcd, etcdFromSource } = readLock()
+  return line === '3.5' ? etcd.version : etcdFromSource.version
+}
+
+export function etcdPart(line) {
+  const layer = join(cacheDir(), `etcd-${etcdVersion(line)}`, 'layer')
+  return { version: etcdVersion(line), binDir: join(layer, 'usr/local/bin'), layer }
+}
+
+/** Put in its place whole, so that one program stands for all three. */
+export function etcdThere(line) {
+  return existsSync(join(etcdPart(line).binDir, 'etcd'))
+}
+
 /** What decides how Kubernetes for the lab comes out; a change of any of it is another directory. */
 const KUBERNETES_RECIPE = ['kubernetes', 'coredns'].flatMap((module) =>
   ['go.mod', 'go.sum'].map((file) => join(module, file)),

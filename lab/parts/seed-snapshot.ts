@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../hosts/commands.ts'
 import { choosePorts } from '../services/ports.ts'
 import { endProcess, isRunning, lastLines, launch } from '../services/process.ts'
-import type { EtcdPart } from './etcd.ts'
+import type { EtcdPart } from './parts.mjs'
 
 /** What an empty etcd needs to serve, on a busy machine. */
 const SERVES_WITHIN_MS = 60_000

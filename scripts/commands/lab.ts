@@ -27,6 +27,12 @@ export function registerLab(program: Command, act: Act): void {
       .choices(['etcd', 'kubeadm'])
       .default('etcd'),
   )
+  up.addOption(
+    new Option(
+      '--etcd <line>',
+      'which etcd, with the profile etcd; 3.6 is built from source, once (3.5)',
+    ).choices(['3.5', '3.6']),
+  )
   up.option(
     '--join',
     "members join one by one as kubeadm's do, instead of starting all from an empty snapshot",
@@ -50,9 +56,13 @@ async function labUp(call: Call): Promise<Outcome> {
   const profile = call.text('profile') === 'kubeadm' ? 'kubeadm' : 'etcd'
   // The first time it builds Kubernetes, for minutes, and shows how far it is.
   if (profile === 'kubeadm') await runSetUp('kubeadm', 'stderr')
+  const etcd = call.text('etcd') === '3.6' ? '3.6' : '3.5'
+  if (etcd === '3.6' && profile === 'kubeadm') throw noKubernetesWith(etcd)
+  if (etcd === '3.6') await runSetUp('etcd-3.6', 'stderr')
   await lab.labUp({
     name: labName(call),
     profile,
+    etcd,
     joinOneByOne: call.flag('join'),
     say: (line) => call.say(line),
   })
@@ -129,6 +139,14 @@ async function labBreak(call: Call): Promise<Outcome> {
         broken === undefined ? null : { damaged: broken.damaged, wiped: broken.wiped, at: broken.at },
     },
   }
+}
+
+function noKubernetesWith(etcd: string): RequorumError {
+  return new RequorumError('input-invalid', {
+    what: `The profile kubeadm has no etcd ${etcd}.`,
+    why: 'Its Kubernetes goes with etcd 3.5.',
+    todo: `Leave one of them away: requorum lab up --etcd ${etcd}, or requorum lab up --profile kubeadm`,
+  })
 }
 
 function unknownFault(fault: string, names: readonly string[]): RequorumError {

@@ -4,7 +4,7 @@ import { humanSeconds } from '../../domain/progress.ts'
 import type { LabProfile } from '../../lab/hosts/lab-hosts.ts'
 import { labDown, type Lab } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
-import { readLock } from '../../lab/parts/parts.mjs'
+import { etcdVersion, readLock, type EtcdLine } from '../../lab/parts/parts.mjs'
 import { recordResult } from '../results/record.ts'
 import { readyLab } from './ready-lab.ts'
 import { replaceDrill } from './replace-drill.ts'
@@ -17,6 +17,7 @@ export const DRILLS = ['restore', 'replace'] as const
 export interface DrillOptions extends Wishes {
   readonly runbook: (typeof DRILLS)[number]
   readonly profile: LabProfile
+  readonly etcd: EtcdLine
   readonly down: boolean
   readonly record: boolean
 }
@@ -25,7 +26,7 @@ export interface DrillOptions extends Wishes {
 export async function runDrill(options: DrillOptions): Promise<number> {
   const started = Date.now()
   chapter('1. The lab comes up')
-  const lab = await readyLab(options.profile)
+  const lab = await readyLab(options.profile, options.etcd)
   const operator = await Operator.of(lab)
   try {
     console.log(`  Temporal UI: ${lab.engine.uiUrl}`)
@@ -59,7 +60,7 @@ export async function runDrill(options: DrillOptions): Promise<number> {
 }
 
 function recordDrill(
-  { runbook, profile, killWorker }: DrillOptions,
+  { runbook, profile, etcd, killWorker }: DrillOptions,
   { title }: Drilled,
   report: string,
   verdict: string,
@@ -67,9 +68,16 @@ function recordDrill(
   // Its own title stands above it already.
   const [, ...body] = report.split('\n')
   return recordResult({
-    name: ['drill', runbook, profile, ...(killWorker ? ['worker-killed'] : [])].join('-'),
+    name: [
+      'drill',
+      runbook,
+      profile,
+      ...(etcd === '3.5' ? [] : [etcd]),
+      ...(killWorker ? ['worker-killed'] : []),
+    ].join('-'),
     title: `${title}: profile ${profile}${killWorker ? ', the worker killed on the way' : ''}`,
     verdict,
+    etcd: etcdVersion(etcd),
     command: ['npm run drill --', ...process.argv.slice(2)].join(' '),
     ...(profile === 'kubeadm' ? { beside: `Kubernetes ${readLock().kubernetes.version}` } : {}),
     body: body.join('\n'),

@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { readLock } from '../../lab/parts/parts.mjs'
+import { wishedEtcd } from '../../lab/parts/etcd.ts'
+import { etcdVersion } from '../../lab/parts/parts.mjs'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DIR = 'docs/results'
@@ -16,6 +17,8 @@ export interface Result {
   readonly command: string
   /** In one line; also when it is a bad one. */
   readonly verdict: string
+  /** The etcd that it ran on, when somebody chose it. */
+  readonly etcd?: string
   /** What it ran on beside etcd: `Kubernetes 1.33.13`. */
   readonly beside?: string
   /** Markdown. */
@@ -46,7 +49,7 @@ export function resultPage(result: Result, { at, commit, machine, etcd }: Circum
     ['When', `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`],
     ['Commit', commit],
     ['Machine', machine],
-    ['On', [`etcd ${etcd}`, result.beside].filter((one) => one !== undefined).join(', ')],
+    ['On', [`etcd ${result.etcd ?? etcd}`, result.beside].filter((one) => one !== undefined).join(', ')],
   ]
   return [
     `# ${result.title}`,
@@ -65,7 +68,7 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
 }
 
 function here(): Circumstances {
-  return { at: new Date(), commit: commitHere(), machine: machine(), etcd: readLock().etcd.version }
+  return { at: new Date(), commit: commitHere(), machine: machine(), etcd: etcdVersion(wishedEtcd()) }
 }
 
 /** The commit that is checked out, with a word when files differ from it. */

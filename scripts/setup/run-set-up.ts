@@ -5,13 +5,13 @@ const SET_UP = fileURLToPath(new URL('../setup.mjs', import.meta.url))
 
 /**
  * Runs the set-up as a person would, with its progress on the terminal. For `kubeadm` it builds Kubernetes the first
- * time, for minutes; afterwards it takes a moment.
+ * time, and for `etcd-3.6` etcd, for minutes; afterwards it takes a moment.
  *
  * @param output - `stderr` where standard output is for machines.
  * @throws Error when it failed; the set-up itself has said why.
  */
 export async function runSetUp(
-  purpose: 'drill' | 'kubeadm',
+  purpose: 'drill' | 'etcd-3.6' | 'kubeadm',
   output: 'stdout' | 'stderr' = 'stdout',
 ): Promise<void> {
   const child = spawn(process.execPath, [SET_UP, '--for', purpose], {

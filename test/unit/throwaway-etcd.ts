@@ -6,10 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
-import { etcdPart } from '../../lab/parts/etcd.ts'
-import { cacheDir, readLock } from '../../lab/parts/parts.mjs'
+import { etcdPart } from '../../lab/parts/parts.mjs'
 
-const binaries = etcdPart(cacheDir(), readLock().etcd.version).binDir
+const binaries = etcdPart('3.5').binDir
 
 /** Why there is no etcd to test with, or false. */
 export const NO_ETCD: string | false = existsSync(join(binaries, 'etcd'))
