@@ -55,14 +55,16 @@ export function drillReport(cluster: string, { story, findings, verdict }: Drill
   ].join('\n')
 }
 
-export function goodChecks(checks: readonly Check[]): DrillFinding {
+/** The profile etcd has no API servers, and what looks at them says so. */
+export function goodChecks(all: readonly Check[]): DrillFinding {
+  const checks = all.filter((one) => one.verdict !== 'skipped' || !one.evidence.startsWith('no API server'))
   const bad = checks.filter((one) => one.verdict !== 'pass')
   return {
     claim: 'every check of the validation was made, and passed',
     holds: checks.length > 0 && bad.length === 0,
     saw:
       bad.map((one) => `${one.name} (${one.verdict}): ${one.evidence}`).join('; ') ||
-      `${checks.length} checks`,
+      `${checks.length} checks${checks.length < all.length ? `; ${all.length - checks.length} are of Kubernetes` : ''}`,
   }
 }
 
