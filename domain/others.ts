@@ -46,6 +46,20 @@ export function othersHoldQuorum(
   return { helpers: standing.map((one) => one.node), members }
 }
 
+/** Whether they lack it now. The quorum is lost for good, or its leader was, and the others elect one this very moment. */
+export function othersLackQuorum(
+  config: ClusterConfig,
+  survey: readonly NodeSurvey[],
+  who: WhoJoins,
+): boolean {
+  try {
+    othersHoldQuorum(config, survey, who)
+    return false
+  } catch (error) {
+    return error instanceof RequorumError && error.code === 'quorum-missing'
+  }
+}
+
 export interface OthersNow {
   readonly quorum: boolean
   /** Who stands in it, or what is so of each. */

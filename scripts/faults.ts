@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { isMeant, patternOf, readFaults, type Fault } from './faults/table.ts'
+import { faultSets, isMeant, patternOf, readFaults, type Fault } from './faults/table.ts'
 import { markdownTable, recordResult } from './results/record.ts'
 import { withLab } from './test/lab-lane.ts'
 import { LANES, filesOf, type Lane } from './test/lanes.ts'
@@ -9,7 +9,8 @@ import { runTestFile, type FileOutcome, type TestOutcome } from './test/test-fil
 
 const HELP = `Runs the test of every fault that Requorum has to survive, and says what was expected and what was seen.
 
-  npm run faults -- recovery                  all faults of test/faults/README.md
+  npm run faults -- recovery                  those of test/faults/README.md that are of the recoveries
+  npm run faults -- replace                   those of a replacement
   npm run faults -- recovery --only 'disk'    those whose description matches this regular expression
   npm run faults -- recovery --record         writes what was seen to docs/results
 
@@ -27,12 +28,11 @@ async function main(): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  const all = readFaults(await readFile(join(ROOT, 'test/faults/README.md'), 'utf8'), set)
-  const faults = all.filter(({ fault }) => only.test(fault))
-  if (faults.length === 0) {
-    process.stderr.write(`There are no such faults in test/faults/README.md.\n\n${HELP}\n`)
-    return 2
-  }
+  const markdown = await readFile(join(ROOT, 'test/faults/README.md'), 'utf8')
+  const sets = faultSets(markdown)
+  if (!sets.includes(set)) throw new Error(`Name one set of faults: ${sets.join(' or ')}.`)
+  const faults = readFaults(markdown, set).filter(({ fault }) => only.test(fault))
+  if (faults.length === 0) throw new Error(`No fault of ${set} is described by ${String(only)}.`)
   const ran = await runAll(faults)
   const seen = faults.map((fault) => ({ ...fault, seen: seenOf(fault, ran) }))
   for (const line of table(seen)) process.stdout.write(`${line}\n`)
@@ -149,10 +149,12 @@ function read(args: string[]): Wish {
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
-  const [set] = positionals
-  if (!values.help && (set === undefined || positionals.length > 1))
-    throw new Error('Name one set of faults: recovery.')
-  return { set: set ?? '', only: new RegExp(values.only ?? ''), record: values.record, help: values.help }
+  return {
+    set: positionals.join(' '),
+    only: new RegExp(values.only ?? ''),
+    record: values.record,
+    help: values.help,
+  }
 }
 
 try {

@@ -16,7 +16,7 @@ import { look, transfer } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
 import { holdingNodes } from './steps/lock.ts'
-import { watchNodes } from './steps/looks.ts'
+import { lookPastElections, watchNodes } from './steps/looks.ts'
 import { joinAgain, removeOldMember } from './steps/replace.ts'
 import { clusterOf } from './steps/request.ts'
 import { Run, utcNow } from './steps/run.ts'
@@ -41,8 +41,17 @@ export async function replaceMember(request: ReplaceRequest): Promise<ReplaceVer
       look.loadCluster(run.cluster, { consent: true }),
     )
     // Somebody who names the node has looked already; without a name the picture has to be steady.
+    const { node, insteadOf } = request
     const looks =
-      request.node === undefined ? await watchNodes(run, config) : [await surveyWhatAnswers(run, config)]
+      node === undefined
+        ? await watchNodes(run, config)
+        : [
+            await lookPastElections(
+              config,
+              insteadOf === undefined ? { node } : { node, insteadOf },
+              (title) => surveyWhatAnswers(run, config, title),
+            ),
+          ]
     const { who, why } = whoJoins(config, looks, request)
     const first = looks.at(-1) ?? []
     refuseDuringRecovery(config, first, owner)
@@ -57,8 +66,10 @@ export async function replaceMember(request: ReplaceRequest): Promise<ReplaceVer
       owner,
       `Backup of ${config.cluster} before a member is replaced`,
     )
-    const planNow = async (title?: string): Promise<Ready> =>
-      readyPlan(run, config, planReplacement(config, recovery, await survey(run, config, title), who, before))
+    const planNow = async (title?: string): Promise<Ready> => {
+      const found = await lookPastElections(config, who, (again) => survey(run, config, again), title)
+      return readyPlan(run, config, planReplacement(config, recovery, found, who, before))
+    }
 
     for (let ready = await planNow(); ;) {
       const { plan } = ready

@@ -18,6 +18,14 @@ const COLUMNS = ['fault', 'expected', 'test file › test name', 'command']
 /** Between the tests, and between the commands, of one row. */
 const NEXT = /\s*<br>\s*/
 
+/** The sets that the tables are of, in their order. */
+export function faultSets(markdown: string): string[] {
+  const headings = [...markdown.matchAll(/^## (.+)$/gm)].map(([, heading = '']) =>
+    heading.trim().toLowerCase(),
+  )
+  return ['recovery', ...headings]
+}
+
 /**
  * The rows of test/faults/README.md, which is the one place that says which test stands for which fault.
  *

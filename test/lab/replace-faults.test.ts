@@ -1,35 +1,21 @@
 /** What goes wrong around a replacement, one real fault a test, each with its one right end. */
 import assert from 'node:assert/strict'
-import { afterEach, test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { peerUrl } from '../../lab/hosts/etcd-manifest.ts'
 import { findHost } from '../../lab/hosts/lab-hosts.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { readAll } from '../../lab/hosts/keyspace.ts'
-import { endOf, type Ended } from '../../lab/operator.ts'
-import { recoveryWorkflowId } from '../../domain/messages.ts'
 import type { WaitingCheckpoint } from '../../domain/progress.ts'
-import type { ReplaceVerdict } from '../../domain/verdict.ts'
-import { ALL_VOTE, clusterIds, holdEtcdctl, inject, members, memberList, mend, until } from './members.ts'
+import { clusterIds, holdEtcdctl, inject, members, memberList, mend, until } from './members.ts'
 import { differences, failureOf, untilStep } from './recoveries.ts'
+import { replaced, replacementsOn, threeVotersAfterEach } from './replacements.ts'
 import { editClusterFile, useLab } from './use-lab.ts'
 
 // As kubeadm forms it: a first node that begins anew has the IDs of the cluster that it was the first of.
 const own = useLab({ joinOneByOne: true, keys: 500 })
 
-/** Starts a replacement of this node's member, or of whatever is found, and approves its plan. */
-async function consented(node?: string): Promise<() => Promise<Ended<ReplaceVerdict>>> {
-  const { operator } = own()
-  await operator.startReplacement(node === undefined ? {} : { node })
-  const waiting = await operator.untilCheckpoint('replace')
-  if (waiting === undefined) throw new Error(`It ended before it asked: ${JSON.stringify(await end())}`)
-  await operator.decide(waiting, 'approve')
-  return end
-}
-
-function end(): Promise<Ended<ReplaceVerdict>> {
-  const { lab, operator } = own()
-  return endOf<ReplaceVerdict>(operator.client.workflow.getHandle(recoveryWorkflowId(lab.name)))
-}
+const { consented, end } = replacementsOn(own)
+threeVotersAfterEach(own)
 
 async function atRetry(): Promise<WaitingCheckpoint> {
   const waiting = await own().operator.untilCheckpoint('retry', 480_000)
@@ -37,29 +23,10 @@ async function atRetry(): Promise<WaitingCheckpoint> {
   return waiting
 }
 
-function replaced(ended: Ended<ReplaceVerdict>, t: TestContext): ReplaceVerdict {
-  assert.ok('verdict' in ended, JSON.stringify(ended))
-  const { verdict } = ended
-  t.diagnostic(verdict.steps.map(({ title, seconds }) => `${title} ${seconds} s`).join('; '))
-  assert.equal(verdict.outcome, 'replaced')
-  assert.deepEqual(
-    verdict.checks.filter((one) => one.verdict === 'fail'),
-    [],
-  )
-  return verdict
-}
-
 /** Keys and values; what a run writes to prove that writes go through is not among them. */
 async function keyspace() {
   return readAll(own().lab.hosts)
 }
-
-// Whatever was done, the next test starts with three voters of one cluster.
-afterEach(async () => {
-  const { lab } = own()
-  await until('three voters', async () => (await members(lab)).join() === ALL_VOTE.join())
-  await until('one cluster', async () => (await clusterIds(lab)).size === 1)
-})
 
 test('the first node wiped, with the manifest that kubeadm gave it, peers down: refused, and nothing is touched', async () => {
   const { lab, operator } = own()

@@ -119,6 +119,20 @@ describe('a replacement', () => {
     })
   }
 
+  test('waits for the others to elect a leader, when theirs was the one that broke', async () => {
+    const model = broken()
+    const seen = model.seen
+    let looks = 0
+    model.seen = (found) => {
+      if (found.node === 'cp-02') looks += 1
+      return found.node === 'cp-02' && looks === 1 ? { ...seen(found), member: SILENT } : seen(found)
+    }
+    const run = await engine.replace(model, { node: 'cp-03' })
+    await run.decide(await run.checkpoint('replace'), 'approve')
+    assert.equal((await run.verdict()).outcome, 'replaced')
+    assert.ok((await run.progress()).steps.some(({ title }) => title === 'Survey nodes (2)'))
+  })
+
   test('whose cluster changed after the approval asks for the new plan', async () => {
     const model = broken()
     const run = await engine.replace(model, { node: 'cp-03' })
