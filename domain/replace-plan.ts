@@ -1,5 +1,6 @@
 import { nodeOf, type ClusterConfig } from './cluster-config.ts'
 import { etcdctlWords } from './etcdctl-words.ts'
+import type { BackupBefore } from './backup-before.ts'
 import { RequorumError } from './failures.ts'
 import type { NodeAction } from './node-actions.ts'
 import { recoveryDir } from './node-paths.ts'
@@ -11,9 +12,6 @@ import { ETCD, STATELESS } from './planned-node.ts'
 import { isFenced } from './fence.ts'
 import { reachedNodes, type Member, type NodeSurvey, type ReachedNode } from './survey.ts'
 import { typedId, type PlanDigest } from './values.ts'
-
-/** The copy that is taken before a member is removed, or why there is none: then the consent waives it. */
-export type BackupBefore = { readonly key: string } | { readonly waived: string }
 
 /**
  * What the replacement of one member will do, whole; the digest that people consent to is over this object.

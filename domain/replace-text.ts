@@ -1,3 +1,4 @@
+import { backupBeforeMarkdown } from './backup-before.ts'
 import { letGoByHand } from './journal.ts'
 import { shortDigest } from './consent.ts'
 import { handCommands } from './node-actions.ts'
@@ -35,9 +36,7 @@ export function replacePlanMarkdown(
         ]),
     `- The others hold the quorum and agree: ${seen.agreement}.`,
     '- **No acknowledged write is lost**: the others hold them all. Until the end one member less may fail.',
-    'key' in plan.backup
-      ? `- Backup before: \`${plan.backup.key}\`.`
-      : `- ⚠ **No backup before**: ${plan.backup.waived}. Approving goes on without one.`,
+    backupBeforeMarkdown(plan.backup),
     '',
     `Way back: until the member is removed, a failure or a refusal puts everything back by itself. From then on there is only forward. By hand: \`${journalPath(plan.recovery)}\` on each node.`,
   ].join('\n')

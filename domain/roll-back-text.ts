@@ -1,3 +1,4 @@
+import { backupBeforeMarkdown } from './backup-before.ts'
 import { shortDigest } from './consent.ts'
 import { letGoByHand } from './journal.ts'
 import { handCommands } from './node-actions.ts'
@@ -63,9 +64,7 @@ export function rollBackMarkdown(plan: RollBackPlan, loss: RollBackVerdict['loss
     '',
     `- **Lost: everything written since it was opened at ${plan.of.opened}, ${humanSeconds(loss.seconds)}** (${loss.revisions === null ? 'no member tells how many revisions' : `${loss.revisions} revisions so far`}), and what is written until it is stopped.`,
     '- The restored data is set aside and stays there; nothing is deleted.',
-    'key' in plan.backup
-      ? `- Backup of it before: \`${plan.backup.key}\`.`
-      : `- ⚠ **No backup before**: ${plan.backup.waived}. Approving goes on without one.`,
+    backupBeforeMarkdown(plan.backup),
     '- The old cluster comes back as it was, ill if it was: done means that data and manifests are what they were.',
     '',
     '| node | is stopped | its data moves to | comes back |',

@@ -62,7 +62,7 @@ test('a wrong consent changes nothing, and a refusal leaves the restored cluster
   assert.equal(started.code, 4, started.error)
   assert.match(started.out, new RegExp(`back to what it was before the restore ${restore}`))
   assert.match(started.out, /Lost: everything written since it was opened at \S+, .*\(\d+ revisions so far\)/)
-  assert.match(started.out, /Backup of it before: `daily\//)
+  assert.match(started.out, /Backup before: `daily\//)
   const waiting = await operator.untilCheckpoint('rollback')
   assert.ok(waiting)
   await operator.signal({ checkpoint: 'rollback', decision: 'approve', plan: '0badc0de', by: 'ana' })

@@ -36,7 +36,7 @@ describe('a roll-back', () => {
     const waiting = await run.checkpoint('rollback')
     assert.deepEqual(actions(model), [], 'nothing before the consent')
     assert.match(waiting.shows, /Lost: everything written since it was opened at/)
-    assert.match(waiting.shows, /Backup of it before: `daily\//)
+    assert.match(waiting.shows, /Backup before: `daily\//)
     assert.match(waiting.shows, /cp-03 \| etcd \| .* \| no data: there was none \|/)
     await run.decide(waiting, 'approve')
     const verdict = await run.verdict()

@@ -1,7 +1,7 @@
 import { executeChild, isCancellation } from '@temporalio/workflow'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { backupWorkflowId } from '../../domain/messages.ts'
-import type { BackupBefore } from '../../domain/replace-plan.ts'
+import type { BackupBefore } from '../../domain/backup-before.ts'
 import type { backup } from '../backup.ts'
 import { whyOf } from './failure.ts'
 import type { Run } from './run.ts'
