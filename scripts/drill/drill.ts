@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { humanSeconds } from '../../domain/progress.ts'
 import type { LabProfile } from '../../lab/hosts/lab-hosts.ts'
 import { labDown, type Lab } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
@@ -22,41 +21,44 @@ export interface DrillOptions extends Wishes {
   readonly record: boolean
 }
 
-/** One runbook, whole and on real parts. Returns the exit code. */
+/** One runbook, whole and on real parts; the last line that it prints is the verdict. Returns the exit code. */
 export async function runDrill(options: DrillOptions): Promise<number> {
   const started = Date.now()
   chapter('1. The lab comes up')
   const lab = await readyLab(options.profile, options.etcd)
   const operator = await Operator.of(lab)
+  let verdict: Verdict
   try {
     console.log(`  Temporal UI: ${lab.engine.uiUrl}`)
-    const drilled = await (options.runbook === 'restore' ? restoreDrill : replaceDrill)(
-      lab,
-      operator,
-      options,
-    )
-    const report = drillReport(lab.name, drilled)
-    const file = await writeReport(lab, report)
-    console.log(`\n${report}`)
-    console.log(`Report: ${file}`)
-    console.log(
-      options.down
-        ? ''
-        : `The lab stays up: requorum status ${lab.name}, requorum lab down. UI: ${lab.engine.uiUrl}\n`,
-    )
-    const failed = drilled.findings.filter((finding) => !finding.holds)
-    const took = humanSeconds((Date.now() - started) / 1_000)
-    const last =
-      failed.length === 0
-        ? `DRILL PASSED: ${drilled.sentence}, and every check is true (${took} in all)`
-        : `DRILL FAILED: ${failed.map((finding) => finding.claim).join('; ')}`
-    if (options.record) say(`recorded in ${recordDrill(options, drilled, report, last)}`)
-    console.log(last)
-    return failed.length === 0 ? 0 : 1
+    const drill = options.runbook === 'restore' ? restoreDrill : replaceDrill
+    verdict = await tell(lab, await drill(lab, operator, options), options, started)
   } finally {
     await operator.close()
     if (options.down) await labDown({ name: lab.name, say })
   }
+  if (!options.down)
+    console.log(`The lab stays up: requorum status ${lab.name}, requorum lab down. UI: ${lab.engine.uiUrl}\n`)
+  console.log(verdict.line)
+  return verdict.passed ? 0 : 1
+}
+
+interface Verdict {
+  readonly passed: boolean
+  readonly line: string
+}
+
+async function tell(lab: Lab, drilled: Drilled, options: DrillOptions, started: number): Promise<Verdict> {
+  const report = drillReport(lab.name, drilled)
+  const file = await writeReport(lab, report)
+  console.log(`\n${report}\nReport: ${file}`)
+  const failed = drilled.findings.filter((finding) => !finding.holds)
+  const took = `${Math.round((Date.now() - started) / 1_000)} s`
+  const line =
+    failed.length === 0
+      ? `DRILL PASSED: ${drilled.sentence}, and every check is true (${took} in all)`
+      : `DRILL FAILED: ${failed.map((finding) => finding.claim).join('; ')}`
+  if (options.record) say(`recorded in ${recordDrill(options, drilled, report, line)}`)
+  return { passed: failed.length === 0, line }
 }
 
 function recordDrill(
