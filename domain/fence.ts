@@ -81,7 +81,7 @@ export function refuseUnfenced(
     const names = listed(missing)
     throw new RequorumError('nodes-missing', {
       what: `${names} of ${cluster} can't be reached. Nothing was touched.`,
-      why: `${missing.map(({ node, reason }) => `${node}: ${reason.split('\n').join(' ')}`).join('; ')}. What nobody reaches may run: with others like it, it could form the old quorum beside the restored cluster, and clients would write to both`,
+      why: `${missing.map(({ node, reason }) => `${node}: ${reason.split('\n').join(' ').replace(/\.$/, '')}`).join('; ')}. What nobody reaches may run: with others like it, it could form the old quorum beside the restored cluster, and clients would write to both`,
       todo: `Bring it back to where SSH answers, then start the restore again. Or switch it off or cut it off, be sure of that, and state it: ${offCommand(cluster, [...off, ...missing.map(({ node }) => node)])}`,
     })
   }

@@ -37,6 +37,8 @@ export interface Shown {
   readonly survey: readonly NodeSurvey[]
   readonly skipped: readonly { readonly key: string; readonly reason: string }[]
   readonly now: string
+  /** Whether the snapshot lies on every node, or that is still to come. */
+  readonly staged: boolean
 }
 
 /** What a person reads before consenting to a restore: what is taken, what is lost, what happens where, the way back. */
@@ -49,7 +51,7 @@ export function restorePlanMarkdown(plan: RestorePlan, shown: Shown): string {
   return [
     `**Restores ${plan.cluster} from \`${plan.snapshot.key}\`** (plan ${shortDigest(digestOf(plan))})`,
     '',
-    `- Taken ${shown.snapshot.takenAt}, ${humanSeconds(loss.seconds)} ago: ${shown.snapshot.totalKeys} keys, revision ${plan.snapshot.revision}, ${humanBytes(plan.snapshot.sizeBytes)}; on every node and checked there.`,
+    `- Taken ${shown.snapshot.takenAt}, ${humanSeconds(loss.seconds)} ago: ${shown.snapshot.totalKeys} keys, revision ${plan.snapshot.revision}, ${humanBytes(plan.snapshot.sizeBytes)}; ${shown.staged ? 'on every node and checked there' : 'a restore first puts it on every node and checks it there'}.`,
     `- **Lost: everything written since, ${humanSeconds(loss.seconds)}** (${revisions}).`,
     `- Revisions go on from ${expectedRevision(plan)}; watches from before are told to start anew.`,
     ...shown.skipped.map(({ key, reason }) => `- Not taken: \`${key}\`: ${reason}.`),

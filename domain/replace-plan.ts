@@ -80,7 +80,7 @@ export function planReplacement(
     throw new RequorumError('nodes-missing', {
       what: `${name} of ${config.cluster} can't be reached. Nothing was touched.`,
       why: found?.reason ?? 'it was not looked at',
-      todo: 'Its etcd has to be stopped before its member is removed. Bring the node back to where SSH answers, then start again.',
+      todo: `Its etcd has to be stopped before its member is removed. Bring the node back to where SSH answers, or a fresh machine under its address, then start again. If it is gone for good and another node takes its place: requorum replace ${config.cluster} NEW-NODE --instead-of ${name}`,
     })
   }
   const leaving = leavingMember(config, members, who)

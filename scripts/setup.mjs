@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { exclusively } from '../lab/parts/exclusive.mjs'
 import { cacheDir, etcdThere, kubernetesBuilt } from '../lab/parts/parts.mjs'
 import { runChild, tail } from './setup/child.mjs'
+import { writeLaunchers } from './setup/launchers.mjs'
 import { installPackages, missingPackages } from './setup/debian-packages.mjs'
 import { SetupFailure } from './setup/failure.mjs'
 import { checkMachine, checkRoom } from './setup/machine.mjs'
@@ -114,6 +115,7 @@ async function setUp(purposes) {
     await fetchWheel(missing, pip, progress)
     progress.done()
   }
+  writeLaunchers(root)
   await prepareLab(purposes.find((one) => one !== 'etcd' && one in PREPARES) ?? 'etcd')
 }
 

@@ -16,7 +16,7 @@ import type { RecoveryRecord } from '../domain/recovery-record.ts'
 import { fenceOf } from '../domain/restore-plan.ts'
 import { reachedNodes, type NodeSurvey } from '../domain/survey.ts'
 import { finish, takeBack, type Finished } from './steps/adopt.ts'
-import { checkpoint } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint } from './steps/checkpoint.ts'
 import { change, look } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
@@ -56,10 +56,7 @@ export async function adopt(request: AdoptRequest): Promise<AdoptVerdict> {
       setAside: [],
       freshBackup: null,
       ...end,
-      approvals: [
-        { checkpoint: `adopt: ${consent.outcome}`, by: consent.by, plan: adoptionDigest(adoption) },
-        ...(end.approvals ?? []),
-      ],
+      approvals: [approvalOf('adopt', consent), ...(end.approvals ?? [])],
       steps: run.timings(),
       warnings: [...run.warnings()],
     })

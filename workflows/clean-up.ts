@@ -20,7 +20,7 @@ import { RequorumError } from '../domain/failures.ts'
 import { cleanUpCommand, type CleanUpRequest } from '../domain/messages.ts'
 import { humanBytes } from '../domain/progress.ts'
 import { reachedNodes } from '../domain/survey.ts'
-import { checkpoint, type Consent } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint, type Consent } from './steps/checkpoint.ts'
 import { everywhere } from './steps/everywhere.ts'
 import { change, look, transfer } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
@@ -168,10 +168,7 @@ function verdictOf(
     ),
     steps: run.timings(),
     checks: [],
-    approvals:
-      end.consent === undefined
-        ? []
-        : [{ checkpoint: 'cleanup: approved', by: end.consent.by, plan: cleanUpDigest(plan) }],
+    approvals: end.consent === undefined ? [] : [approvalOf('cleanup', end.consent)],
     warnings: run.warnings(),
   }
 }

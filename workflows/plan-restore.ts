@@ -33,6 +33,7 @@ export async function planRestoreOnly(request: RestoreRequest): Promise<RestoreP
       plan,
       digest: digestOf(plan),
       shows: restorePlanMarkdown(plan, {
+        staged: false,
         snapshot,
         survey: found,
         skipped: catalogue.refused,

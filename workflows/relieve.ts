@@ -5,7 +5,7 @@ import { reliefMarkdown } from '../domain/relief-text.ts'
 import { freedMembers, reliefOutcome, spaceWarnings, type ReliefVerdict } from '../domain/relief-verdict.ts'
 import { startRelieveCommand, type RelieveRequest } from '../domain/messages.ts'
 import type { NodeSurvey } from '../domain/survey.ts'
-import { checkpoint, type Consent } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint, type Consent } from './steps/checkpoint.ts'
 import { backUpAfterwards, makeRoom, type MadeRoom } from './steps/relieve.ts'
 import { look } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
@@ -95,8 +95,7 @@ function verdictOf(
     disarmed: made?.disarmed ?? [],
     steps: run.timings(),
     checks: made?.checks ?? [],
-    approvals:
-      made === null ? [] : [{ checkpoint: 'compact: approved', by: consent.by, plan: reliefDigest(plan) }],
+    approvals: made === null ? [] : [approvalOf('compact', consent)],
     freshBackup,
     warnings: [...run.warnings(), ...spaceWarnings(members)],
   }

@@ -11,7 +11,7 @@ import { replacePlanMarkdown } from '../domain/replace-text.ts'
 import type { NodeSurvey } from '../domain/survey.ts'
 import type { ReplaceVerdict } from '../domain/verdict.ts'
 import { backupBefore } from './steps/backup-before.ts'
-import { checkpoint, type Consent } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint, type Consent } from './steps/checkpoint.ts'
 import { look, transfer } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
@@ -76,7 +76,7 @@ export async function replaceMember(request: ReplaceRequest): Promise<ReplaceVer
       const consent = await consentTo(run, config, ready, why)
       const verdict = verdictOf(run, plan)
       if (consent.outcome !== 'approved') return verdict({ outcome: consent.outcome })
-      const approvals = [approval('replace', consent, replaceDigest(plan))]
+      const approvals = [approvalOf('replace', consent)]
 
       const ended = await holdingNodes(run, config, owner, () =>
         withoutBackups(run, config, recovery, async () => {
@@ -99,10 +99,7 @@ export async function replaceMember(request: ReplaceRequest): Promise<ReplaceVer
           const { joined, retries, checks } = await joinAgain(run, config, plan, owner, removed)
           return verdict({
             outcome: joined ? 'replaced' : 'unfinished',
-            approvals: [
-              ...approvals,
-              ...retries.map(({ consent, digest }) => approval('retry', consent, digest)),
-            ],
+            approvals: [...approvals, ...retries.map(({ consent }) => approvalOf('retry', consent))],
             setAside: setAsideOf(plan.setAside),
             checks,
           })
@@ -201,10 +198,6 @@ async function refuseWithoutCertificates(run: Run, config: ClusterConfig, plan: 
     (found) => (found.length === 0 ? 'all are there' : found.join('; ')),
   )
   if (faults.length > 0) throw certificatesMissing(config, plan, faults)
-}
-
-function approval(name: string, consent: Consent, plan: string): ReplaceVerdict['approvals'][number] {
-  return { checkpoint: `${name}: ${consent.outcome}`, by: consent.by, plan }
 }
 
 function verdictOf(run: Run, plan: ReplacePlan) {

@@ -18,7 +18,7 @@ import {
   stageFirstGood,
   type Candidate,
 } from './steps/candidate.ts'
-import { checkpoint, type Consent } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint, type Consent } from './steps/checkpoint.ts'
 import { causeOf } from './steps/failure.ts'
 import { look, transfer } from './steps/hands.ts'
 import { HeldBackups } from './steps/held-backups.ts'
@@ -88,7 +88,7 @@ export async function restoreQuorum(request: RestoreRequest): Promise<RestoreVer
     const accepted = await accept(run, config, plan, restored.checks)
     return verdict({
       outcome: accepted.outcome === 'approved' ? 'restored' : 'unaccepted',
-      approvals: [approval('destroy', consent, plan), approval('accept', accepted, plan)],
+      approvals: [approvalOf('destroy', consent), approvalOf('accept', accepted)],
       checks: restored.checks,
       freshBackup: restored.freshBackup,
     })
@@ -152,9 +152,10 @@ async function refuseWhatNeedsNoRestore(
   found: readonly NodeSurvey[],
   off: readonly string[],
 ): Promise<NodeSurvey[]> {
+  // First of all: nobody should switch a node off for a restore that is not wanted.
+  refuseWhileQuorumHolds(config, found)
   const ours = await refuseUnlessOff(run, config, found, off)
   refuseUnaskable(config, found)
-  refuseWhileQuorumHolds(config, found)
   return ours
 }
 
@@ -176,6 +177,7 @@ async function consentToCurrentPlan(
   for (;;) {
     const plan = planRestore(config, recovery, found, candidate.snapshot, off)
     const shows = restorePlanMarkdown(plan, {
+      staged: true,
       snapshot: candidate.snapshot,
       survey: found,
       skipped: candidate.skipped,
@@ -221,10 +223,6 @@ async function tidyingUp<Result>(
 function newerRefusals(catalogue: Catalogue): Candidate['skipped'] {
   const newest = catalogue.proved[0]?.key.replace(/\.db$/, '.json') ?? ''
   return catalogue.refused.filter(({ key }) => key > newest)
-}
-
-function approval(name: string, consent: Consent, plan: RestorePlan): RestoreVerdict['approvals'][number] {
-  return { checkpoint: `${name}: ${consent.outcome}`, by: consent.by, plan: digestOf(plan) }
 }
 
 async function unstage(run: Run, config: ClusterConfig, snapshot: ProvedSnapshot): Promise<void> {

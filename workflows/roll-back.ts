@@ -12,7 +12,7 @@ import { lossSinceOpened, rollBackMarkdown, type RollBackVerdict } from '../doma
 import type { NodeSurvey } from '../domain/survey.ts'
 import { failedChecks } from '../domain/verdict.ts'
 import { backupBefore } from './steps/backup-before.ts'
-import { checkpoint, type Consent } from './steps/checkpoint.ts'
+import { approvalOf, checkpoint, type Consent } from './steps/checkpoint.ts'
 import { look } from './steps/hands.ts'
 import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
@@ -66,7 +66,7 @@ export async function rollBack(request: RollBackRequest): Promise<RollBackVerdic
         )
         return verdict({
           outcome: failedChecks(checks).length === 0 ? 'rolled-back' : 'unfinished',
-          approvals: [{ checkpoint: 'rollback: approved', by: consent.by, plan: rollBackDigest(plan) }],
+          approvals: [approvalOf('rollback', consent)],
           setAside: setAsideOf(plan.setAside),
           checks,
         })

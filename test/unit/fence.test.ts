@@ -77,6 +77,7 @@ describe('a plan with a node that is off', () => {
 
   test('says what whoever approves states, and what happens when it comes back', () => {
     const shows = restorePlanMarkdown(plan, {
+      staged: true,
       snapshot,
       survey: withoutThird,
       skipped: [],

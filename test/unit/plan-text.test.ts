@@ -24,7 +24,7 @@ const survivor = (of: string, differs: Partial<ReachedNode> = {}): ReachedNode[]
       : node,
   )
 const show = (survey = lost, skipped: { key: string; reason: string }[] = []) =>
-  restorePlanMarkdown(plan, { snapshot, survey, skipped, now: NOW })
+  restorePlanMarkdown(plan, { snapshot, survey, skipped, now: NOW, staged: true })
 
 describe('the loss', () => {
   test('is the time since the snapshot, and the revisions as far as a member knows', () => {

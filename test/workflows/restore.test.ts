@@ -77,6 +77,23 @@ describe('a restore', () => {
     assert.equal(model.schedule?.paused, false)
   })
 
+  test('records of each consent which plan it was about', async () => {
+    const run = await engine.restore(engine.cluster())
+    const plan = await run.checkpoint('destroy')
+    await run.decide(plan, 'approve')
+    const accepted = await run.checkpoint('accept')
+    await run.decide(accepted, 'approve')
+    const { approvals } = await run.verdict()
+    assert.deepEqual(
+      approvals.map(({ checkpoint, plan: digest }) => [checkpoint, digest]),
+      [
+        ['destroy: approved', plan.digest],
+        ['accept: approved', accepted.digest],
+      ],
+    )
+    assert.notEqual(plan.digest, accepted.digest)
+  })
+
   test('on kubeadm nodes ends the API servers first and opens with them last', async () => {
     const model = engine.cluster({ pods: KUBEADM })
     await (await engine.restore(model)).approveAll()
@@ -229,6 +246,17 @@ describe('a restore ends before anything is locked', () => {
     const failure = await (await engine.restore(model)).failure()
     assert.equal(failure.code, 'nodes-missing')
     assert.match(failure.message, /cp-02 of t\d+ can't be reached/)
+    untouched(model)
+  })
+
+  test('nor does one that can’t be reached hide that the others hold the quorum', async () => {
+    const model = engine.cluster()
+    model.quorum = true
+    const seen = model.seen
+    model.seen = (found) =>
+      found.node === 'cp-02' ? { node: 'cp-02', reached: false, reason: 'connect ETIMEDOUT' } : seen(found)
+    const failure = await (await engine.restore(model)).failure()
+    assert.equal(failure.code, 'quorum-holds')
     untouched(model)
   })
 

@@ -11,7 +11,6 @@ import type {
   RestoreRecord,
   RollBackRecord,
 } from '../../domain/recovery-record.ts'
-import { replaceDigest } from '../../domain/replace-plan.ts'
 import { digestOf } from '../../domain/restore-plan.ts'
 import { failedChecks } from '../../domain/verdict.ts'
 import { look, transfer } from './hands.ts'
@@ -19,6 +18,7 @@ import { joinAgain, removeOldMember, stillListed, undoReplacement } from './repl
 import { bringRestoredBack, finishRollBack, rollBackUntilOld } from './roll-back.ts'
 import { accept, openAgain, openCluster, restoreUntilOpen, undoRestore } from './restore.ts'
 import type { Run } from './run.ts'
+import { approvalOf } from './checkpoint.ts'
 
 type Marks = Readonly<Partial<Record<Mark, string>>>
 
@@ -99,7 +99,7 @@ async function finishRestore(
       const consent = await accept(run, config, plan, restored.checks)
       return {
         outcome: consent.outcome === 'approved' ? 'restored' : 'unaccepted',
-        approvals: [{ checkpoint: `accept: ${consent.outcome}`, by: consent.by, plan: digestOf(plan) }],
+        approvals: [approvalOf('accept', consent)],
       }
     },
   }
@@ -121,11 +121,7 @@ async function finishReplacement(
     outcome: joined ? 'replaced' : 'unfinished',
     checks,
     setAside: setAsideOf(plan.setAside),
-    approvals: retries.map(({ consent }) => ({
-      checkpoint: `retry: ${consent.outcome}`,
-      by: consent.by,
-      plan: replaceDigest(plan),
-    })),
+    approvals: retries.map(({ consent }) => approvalOf('retry', consent)),
   }
 }
 

@@ -35,7 +35,12 @@ export function candidates(config: ClusterConfig, catalogue: Catalogue, named?: 
         : `${named} isn't a proved snapshot of ${config.cluster}.`,
     why:
       catalogue.refused.map(({ key, reason }) => `${key}: ${reason}`).join('; ') ||
-      `${config.store.bucket}/${config.store.prefix}daily/ has none`,
+      (catalogue.proved.length > 0
+        ? `proved are ${catalogue.proved
+            .slice(0, 3)
+            .map(({ key }) => key)
+            .join(', ')}${catalogue.proved.length > 3 ? ' and others' : ''}`
+        : `${config.store.bucket}/${config.store.prefix}daily/ has none`),
     todo: `requorum snapshots ${config.cluster}`,
   })
 }

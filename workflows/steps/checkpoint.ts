@@ -15,6 +15,7 @@ import {
 } from '../../domain/consent.ts'
 import { decideCommand, signedDecisionCommands } from '../../domain/messages.ts'
 import { humanSeconds } from '../../domain/progress.ts'
+import type { RestoreVerdict } from '../../domain/verdict.ts'
 import type { PlanDigest } from '../../domain/values.ts'
 import { causeOf } from './failure.ts'
 import { look } from './hands.ts'
@@ -24,9 +25,9 @@ import type { Run } from './run.ts'
 export type CheckpointName = Exclude<keyof ClusterConfig['approval'], 'proof' | 'allowedSigners'>
 
 export type Consent =
-  /** With the plan that was approved, since there may be others. */
+  /** With the plan that it is about, since there may be others. */
   | { readonly outcome: 'approved'; readonly by: readonly string[]; readonly digest: PlanDigest }
-  | { readonly outcome: 'refused' | 'timed-out'; readonly by: readonly string[] }
+  | { readonly outcome: 'refused' | 'timed-out'; readonly by: readonly string[]; readonly digest: PlanDigest }
 
 /** A plan that may be approved instead of the one that a checkpoint is about. */
 export interface OtherPlan {
@@ -113,7 +114,7 @@ export async function checkpoint(
           const left = Date.parse(until) - Date.now()
           // What came in time counts, however late it is looked at.
           const decided = inbox.length > 0 || (left > 0 && (await condition(() => inbox.length > 0, left)))
-          if (!decided) return { outcome: 'timed-out', by: approvals.map(({ who }) => who) }
+          if (!decided) return { outcome: 'timed-out', by: approvals.map(({ who }) => who), digest }
           const [candidate] = inbox
           if (candidate === undefined) continue
           const proven = await prove(config, open, candidate)
@@ -125,7 +126,7 @@ export async function checkpoint(
           }
           if (candidate.decision.decision === 'refuse') {
             candidate.answer({ counted: true })
-            return { outcome: 'refused', by: [proven.who] }
+            return { outcome: 'refused', by: [proven.who], digest: candidate.digest }
           }
           if (hasApproved(approvals, proven.who, candidate.digest)) {
             candidate.answer(no(approvedAlready(proven.who)))
@@ -143,7 +144,7 @@ export async function checkpoint(
       }
     },
     (consent) =>
-      `${consent.outcome}${consent.by.length > 0 ? ` by ${consent.by.join(', ')}` : ''}, plan ${shortDigest(consent.outcome === 'approved' ? consent.digest : digest)}, ${humanSeconds(timeout / 1_000)} given`,
+      `${consent.outcome}${consent.by.length > 0 ? ` by ${consent.by.join(', ')}` : ''}, plan ${shortDigest(consent.digest)}, ${humanSeconds(timeout / 1_000)} given`,
   )
 }
 
@@ -152,9 +153,17 @@ export async function checkpointAfterwards(...asked: Parameters<typeof checkpoin
   try {
     return await checkpoint(...asked)
   } catch (error) {
-    if (isCancellation(error)) return { outcome: 'timed-out', by: [] }
+    if (isCancellation(error)) return { outcome: 'timed-out', by: [], digest: asked[3] }
     throw error
   }
+}
+
+/** As it stands in a verdict: what was said at this checkpoint, by whom, and about which plan. */
+export function approvalOf(
+  name: CheckpointName,
+  { outcome, by, digest }: Consent,
+): RestoreVerdict['approvals'][number] {
+  return { checkpoint: `${name}: ${outcome}`, by, plan: digest }
 }
 
 /** Who it was, by the policy's proof, or why it can't be told. */

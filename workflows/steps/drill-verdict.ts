@@ -1,9 +1,9 @@
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { lossChecks, measureLoss, timeToEnd, timeToWrite } from '../../domain/drill-measure.ts'
-import { drillDigest, type DrillPlan } from '../../domain/drill-plan.ts'
+import type { DrillPlan } from '../../domain/drill-plan.ts'
 import { judgeTargets, recoveredOutcome, whatToDo, type DrillVerdict } from '../../domain/drill-verdict.ts'
 import { setAsideOf } from '../../domain/plan-step.ts'
-import type { Consent } from './checkpoint.ts'
+import { approvalOf, type Consent } from './checkpoint.ts'
 import type { Broken } from './drill.ts'
 import { change } from './hands.ts'
 import type { Rehearsed } from './rehearsal.ts'
@@ -33,10 +33,7 @@ export async function measure(
     backup: broken.backup,
     brokenAt: broken.brokenAt,
     recovered: { recovery: verdict?.recovery ?? null, outcome, why },
-    approvals: [
-      { checkpoint: `drill: ${consent.outcome}`, by: consent.by, plan: drillDigest(plan) },
-      ...(verdict?.approvals ?? []),
-    ],
+    approvals: [approvalOf('drill', consent), ...(verdict?.approvals ?? [])],
   }
   if (back !== null) {
     const putBack = back === 'put-back'
