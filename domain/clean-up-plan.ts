@@ -1,4 +1,5 @@
-import type { ClusterConfig } from './cluster-config.ts'
+import { duration, type ClusterConfig } from './cluster-config.ts'
+import { RequorumError } from './failures.ts'
 import { isSpaceAlarm, reasonsAgainstFreeing } from './relief-plan.ts'
 import { RECOVERIES } from './node-paths.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'
@@ -52,6 +53,17 @@ export interface CleanUpPlan extends PlannedRecovery {
   readonly remove: PlanStep
   /** After all data of a recovery is gone everywhere: the journal and the manifests that were kept for its way back. */
   readonly forget: PlanStep
+}
+
+/** How old things have to be for a clean-up, in milliseconds; null when the input says nothing. @throws RequorumError `input-invalid` */
+export function olderThanOf({ olderThan }: { readonly olderThan?: unknown }): number | null {
+  if (olderThan === undefined) return null
+  const read = duration.safeParse(olderThan)
+  if (read.success) return read.data
+  throw new RequorumError('input-invalid', {
+    what: `"olderThan" of the input has to be ${read.error.issues[0]?.message ?? 'a duration'}. Nothing was touched.`,
+    todo: 'Start it with an input like {"cluster":"prod"} or {"cluster":"prod","olderThan":"3d"}.',
+  })
 }
 
 /** What a judgement goes by, besides what lies on the nodes. */

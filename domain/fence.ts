@@ -60,13 +60,7 @@ export function refuseUnfenced(
   off: readonly string[],
 ): void {
   const { cluster } = config
-  const strange = off.filter((name) => nodeOf(config, name) === undefined)
-  if (strange.length > 0) {
-    throw new RequorumError('input-invalid', {
-      what: `${cluster} has no node ${strange.join(', ')}, so it can't be stated to be off. Nothing was touched.`,
-      todo: `Its nodes are ${nodeNames(config).join(', ')}.`,
-    })
-  }
+  refuseUnknownOff(config, off)
   const standing = reachedNodes(survey).filter((found) => off.includes(found.node) && !isFenced(found))
   if (standing.length > 0) {
     const names = listed(standing)
@@ -99,6 +93,16 @@ export function refuseUnfenced(
       todo: 'Bring at least one of them to where SSH answers.',
     })
   }
+}
+
+/** @throws RequorumError `input-invalid` when a node is stated to be off that the cluster file does not have */
+export function refuseUnknownOff(config: ClusterConfig, off: readonly string[]): void {
+  const strange = off.filter((name) => nodeOf(config, name) === undefined)
+  if (strange.length === 0) return
+  throw new RequorumError('input-invalid', {
+    what: `${config.cluster} has no node ${strange.join(', ')}, so it can't be stated to be off. Nothing was touched.`,
+    todo: `Its nodes are ${nodeNames(config).join(', ')}.`,
+  })
 }
 
 /** Where nodes that are off must not answer. */

@@ -1,4 +1,4 @@
-import { nodeOf, type ClusterConfig } from './cluster-config.ts'
+import { nodeNames, nodeOf, type ClusterConfig } from './cluster-config.ts'
 import { RequorumError } from './failures.ts'
 import { unfit, API_SERVER, ETCD } from './planned-node.ts'
 import type { Member, NodeSurvey } from './survey.ts'
@@ -8,6 +8,15 @@ export interface WhoJoins {
   readonly node: string
   /** The member that goes instead of this node's own: by its name, its peer URL, or its node in the cluster file. */
   readonly insteadOf?: string
+}
+
+/** @throws RequorumError `input-invalid` when the cluster file has no such node for a member to join on */
+export function refuseUnknownNode(config: ClusterConfig, node: string): void {
+  if (nodeOf(config, node) !== undefined) return
+  throw new RequorumError('input-invalid', {
+    what: `The cluster file of ${config.cluster} has no node ${node}. Nothing was touched.`,
+    todo: `Its nodes are ${nodeNames(config).join(', ')}. A new one is added to the file first.`,
+  })
 }
 
 /**

@@ -38,7 +38,7 @@ export function requorumHome(environment: NodeJS.ProcessEnv = process.env, labPo
       todo: 'Set it to the absolute path of the directory that holds clusters/, or unset it.',
     })
   }
-  return labHome(labPointer) ?? join(homedir(), '.requorum')
+  return labHome(labPointer) ?? ownHome()
 }
 
 /** A pointer to a home that is gone is what a lab leaves that was cut off, and points to nothing. */
@@ -49,6 +49,10 @@ function labHome(pointer: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function ownHome(): string {
+  return join(homedir(), '.requorum')
 }
 
 export function engineDir(home: string): string {
@@ -153,6 +157,9 @@ async function missingFiles(home: string, text: string, config: ClusterConfig): 
 
 async function unknownCluster(home: string, name: string): Promise<RequorumError> {
   const known = await listClusters(home)
+  // A lab that is up comes first, and hides it.
+  const elsewhere =
+    home !== ownHome() && clusterName.safeParse(name).success && existsSync(clusterFile(ownHome(), name))
   const near = closestName(name, known)
   const otherEnding = clusterFile(home, name).replace(/\.yaml$/, '.yml')
   return new RequorumError('cluster-unknown', {
@@ -161,8 +168,9 @@ async function unknownCluster(home: string, name: string): Promise<RequorumError
       known.length === 0
         ? `${join(home, 'clusters')} has no cluster files.`
         : `${join(home, 'clusters')} has ${known.map((one) => `${one}.yaml`).join(', ')}.`,
-    todo:
-      near !== null
+    todo: elsewhere
+      ? `${clusterFile(ownHome(), name)} is not looked at${process.env['REQUORUM_HOME'] ? '' : ' while a lab is up'}: set REQUORUM_HOME=${ownHome()}.`
+      : near !== null
         ? `Did you mean ${near}?`
         : existsSync(otherEnding)
           ? `Rename ${otherEnding} so that it ends with .yaml.`

@@ -2,6 +2,7 @@ import { CancellationScope } from '@temporalio/workflow'
 import {
   cleanUpDigest,
   judgeAside,
+  olderThanOf,
   planCleanUp,
   reasonsAgainstCleanUp,
   removesNothing,
@@ -27,7 +28,7 @@ import { withoutBackups } from './steps/held-backups.ts'
 import { recoveryIdentity } from './steps/identity.ts'
 import { markEnded } from './steps/journal.ts'
 import { holdingNodes } from './steps/lock.ts'
-import { clusterOf, olderThanOf } from './steps/request.ts'
+import { clusterOf } from './steps/request.ts'
 import { Run, utcNow } from './steps/run.ts'
 import { refuseDuringRecovery, survey } from './steps/survey.ts'
 

@@ -1,8 +1,8 @@
-import { nodeOf, type ClusterConfig } from '../domain/cluster-config.ts'
+import type { ClusterConfig } from '../domain/cluster-config.ts'
 import { certificatesMissing } from '../domain/joining-certificates.ts'
 import { diagnose } from '../domain/diagnosis.ts'
 import { RequorumError } from '../domain/failures.ts'
-import type { WhoJoins } from '../domain/leaving-member.ts'
+import { refuseUnknownNode, type WhoJoins } from '../domain/leaving-member.ts'
 import { replaceCommand, type ReplaceRequest } from '../domain/messages.ts'
 import { setAsideOf } from '../domain/plan-step.ts'
 import type { ReplaceRecord } from '../domain/recovery-record.ts'
@@ -119,12 +119,7 @@ function whoJoins(
 ): { who: WhoJoins; why: string } {
   const diagnosis = diagnose(config, looks)
   if (named !== undefined) {
-    if (nodeOf(config, named) === undefined) {
-      throw new RequorumError('input-invalid', {
-        what: `The cluster file of ${config.cluster} has no node ${named}. Nothing was touched.`,
-        todo: `Its nodes are ${config.nodes.map(({ name }) => name).join(', ')}. A new one is added to the file first.`,
-      })
-    }
+    refuseUnknownNode(config, named)
     const found = diagnosis.nodes.includes(insteadOf ?? named)
       ? diagnosis.summary
       : `a person named it (${diagnosis.summary})`

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { olderThanOf } from '../../domain/clean-up-plan.ts'
 import type { CleanUpRequest } from '../../domain/messages.ts'
 import { examples, type Act, type Call, type Outcome } from './command.ts'
 
@@ -20,5 +21,5 @@ async function removeAside(call: Call): Promise<Outcome> {
   const { startAndFollow } = await import('./start-recovery.ts')
   const olderThan = call.text('olderThan')
   const wishes: Omit<CleanUpRequest, 'cluster'> = olderThan === undefined ? {} : { olderThan }
-  return startAndFollow(call, 'cleanUp', wishes)
+  return startAndFollow(call, 'cleanUp', wishes, () => void olderThanOf(wishes))
 }

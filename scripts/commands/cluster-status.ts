@@ -7,7 +7,7 @@ import { loadCluster } from '../../workers/home.ts'
 import { readCatalogue } from './catalogue.ts'
 import { asRequorumError } from './command.ts'
 import type { Recovery, RecoveryVerdict } from './recovery.ts'
-import type { Run } from './runs.ts'
+import type { KnownRun, Run } from './runs.ts'
 import type { ScheduleView } from './schedule-view.ts'
 import { snapshotJson } from './snapshots.ts'
 
@@ -15,13 +15,20 @@ import { snapshotJson } from './snapshots.ts'
 export type Learned<Value> =
   { readonly known: Value } | { readonly unknown: { code: FailureCode; what: string } }
 
-export interface RecoveryStatus {
+export interface RunStatus {
   readonly run: Run
   /** Null when it isn't running, or when nobody answers for it: then `silence` says why. */
   readonly progress: Progress | null
   readonly silence: string | null
-  /** How the last one ended, while no other runs. */
+}
+
+export interface RecoveryStatus extends RunStatus {
+  /** How the last one ended, while no other runs; null when it came to no verdict. */
   readonly verdict: RecoveryVerdict | null
+  /** Why it came to none. */
+  readonly failure: RequorumError | null
+  /** Then, the newest one before it that did: a slip of the hand does not hide what was done to the cluster. */
+  readonly before: { readonly run: KnownRun; readonly verdict: RecoveryVerdict } | null
 }
 
 export interface ClusterStatus {
@@ -29,9 +36,9 @@ export interface ClusterStatus {
   readonly config: Learned<ClusterConfig>
   readonly recovery: Learned<RecoveryStatus>
   /** Nodes that a restore went on without; a run only while it watches for them. Missing where nobody could look. */
-  readonly fence?: RecoveryStatus
+  readonly fence?: RunStatus
   /** `known: null`: none is being held. */
-  readonly drill: Learned<RecoveryStatus | null>
+  readonly drill: Learned<RunStatus | null>
   /** `known: null`: there is no schedule. */
   readonly schedule: Learned<ScheduleView | null>
   /** `known: null`: there is no proved snapshot. */
@@ -108,26 +115,43 @@ async function withEngine<Value>(
 async function recoveryStatus(engine: EngineConnection, cluster: string): Promise<RecoveryStatus> {
   const { askProgress, lookAtRun } = await import('./runs.ts')
   const run = await lookAtRun(engine, recoveryWorkflowId(cluster))
-  if (run.state === 'running') return { run, verdict: null, ...(await askProgress(engine, run)) }
-  const verdict =
-    run.state === 'ended' && run.status === 'COMPLETED'
-      ? await engine.client.workflow.getHandle<Recovery>(run.workflowId, run.runId).result()
-      : null
-  return { run, progress: null, silence: null, verdict }
+  const nothing = { progress: null, silence: null, verdict: null, failure: null, before: null }
+  if (run.state === 'absent') return { ...nothing, run }
+  if (run.state === 'running') return { ...nothing, run, ...(await askProgress(engine, run)) }
+  try {
+    return { ...nothing, run, verdict: await verdictOf(engine, run) }
+  } catch (error) {
+    // Without its history there is no telling; what else is known is wanted all the same.
+    const [failure, before] = await Promise.all([asRequorumError(error), newestVerdict(engine, run)])
+    return { ...nothing, run, failure, before }
+  }
 }
 
-async function fenceStatus(engine: EngineConnection, cluster: string): Promise<RecoveryStatus> {
+function verdictOf(engine: EngineConnection, { workflowId, runId }: KnownRun): Promise<RecoveryVerdict> {
+  return engine.client.workflow.getHandle<Recovery>(workflowId, runId).result()
+}
+
+async function newestVerdict(
+  engine: EngineConnection,
+  { workflowId }: KnownRun,
+): Promise<RecoveryStatus['before']> {
+  const { newestCompleted } = await import('./runs.ts')
+  const run = await newestCompleted(engine, workflowId)
+  return run === null ? null : { run, verdict: await verdictOf(engine, run) }
+}
+
+async function fenceStatus(engine: EngineConnection, cluster: string): Promise<RunStatus> {
   const { askProgress, lookAtRun } = await import('./runs.ts')
   const run = await lookAtRun(engine, fenceWorkflowId(cluster))
   const told = run.state === 'running' ? await askProgress(engine, run) : { progress: null, silence: null }
-  return { run, verdict: null, ...told }
+  return { run, ...told }
 }
 
-async function drillStatus(engine: EngineConnection, cluster: string): Promise<RecoveryStatus | null> {
+async function drillStatus(engine: EngineConnection, cluster: string): Promise<RunStatus | null> {
   const { runningDrill } = await import('./drill-run.ts')
   const { askProgress } = await import('./runs.ts')
   const run = await runningDrill(engine, cluster)
-  return run === null ? null : { run, verdict: null, ...(await askProgress(engine, run)) }
+  return run === null ? null : { run, ...(await askProgress(engine, run)) }
 }
 
 async function scheduleStatus(engine: EngineConnection, cluster: string): Promise<ScheduleView | null> {

@@ -5,9 +5,7 @@ import type { RestoreRequest } from '../../domain/messages.ts'
 import type { RollBackVerdict } from '../../domain/roll-back-text.ts'
 import type { ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
-import { cleanUpVerdictText, rollBackVerdictText } from '../terminal/aside.ts'
-import { reliefVerdictText } from '../terminal/relieve.ts'
-import { adoptVerdictText, replaceVerdictText, restoreVerdictText } from '../terminal/verdict.ts'
+import { recoveryVerdictText } from '../terminal/recovery-verdict.ts'
 import type { Call, Outcome } from './command.ts'
 import type { Exit } from './exit-codes.ts'
 import { followRun } from './follow.ts'
@@ -36,22 +34,6 @@ const OUTCOME_EXITS: Readonly<Record<RecoveryVerdict['outcome'], Exit>> = {
   'rolled-back': 'done',
 }
 
-function verdictText(verdict: RecoveryVerdict, now: Date): string {
-  if (!('runbook' in verdict)) return restoreVerdictText(verdict, now)
-  switch (verdict.runbook) {
-    case 'replaceMember':
-      return replaceVerdictText(verdict)
-    case 'relieve':
-      return reliefVerdictText(verdict)
-    case 'adopt':
-      return adoptVerdictText(verdict)
-    case 'cleanUp':
-      return cleanUpVerdictText(verdict)
-    case 'rollBack':
-      return rollBackVerdictText(verdict)
-  }
-}
-
 /**
  * Follows a recovery to where it first waits for a person, or to its end with its report.
  *
@@ -73,7 +55,7 @@ export async function watchRecovery(
     const verdict = await engine.client.workflow.getHandle<Recovery>(workflowId, run.runId).result()
     return {
       exit: OUTCOME_EXITS[verdict.outcome],
-      text: `\n${verdictText(verdict, new Date())}`,
+      text: `\n${recoveryVerdictText(verdict, new Date())}`,
       json: { ...known, state: 'ended', progress, verdict },
     }
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { refuseUnknownNode } from '../../domain/leaving-member.ts'
 import type { ReplaceRequest } from '../../domain/messages.ts'
 import { examples, type Act, type Call, type Outcome } from './command.ts'
 
@@ -34,5 +35,7 @@ async function replaceMember(call: Call): Promise<Outcome> {
     ...(node === undefined ? {} : { node }),
     ...(insteadOf === undefined ? {} : { insteadOf }),
   }
-  return startAndFollow(call, 'replaceMember', wishes)
+  return startAndFollow(call, 'replaceMember', wishes, (config) => {
+    if (node !== undefined) refuseUnknownNode(config, node)
+  })
 }

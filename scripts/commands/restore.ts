@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { refuseUnknownOff } from '../../domain/fence.ts'
 import type { RestoreRequest } from '../../domain/messages.ts'
 import { examples, repeated, type Act, type Call, type Outcome } from './command.ts'
 
@@ -24,7 +25,9 @@ export function registerRestore(program: Command, act: Act): void {
 
 async function restoreQuorum(call: Call): Promise<Outcome> {
   const { startAndFollow } = await import('./start-recovery.ts')
-  return startAndFollow(call, 'restoreQuorum', restoreWishes(call))
+  return startAndFollow(call, 'restoreQuorum', restoreWishes(call), (config) =>
+    refuseUnknownOff(config, call.texts('off')),
+  )
 }
 
 /** What a restore, or the plan of one, is told besides the cluster. */

@@ -1,4 +1,8 @@
-import { WorkflowNotFoundError, type WorkflowExecutionStatusName } from '@temporalio/client'
+import {
+  WorkflowNotFoundError,
+  type WorkflowExecutionInfo,
+  type WorkflowExecutionStatusName,
+} from '@temporalio/client'
 import { reasonOf } from '../../domain/failures.ts'
 import { PROGRESS_QUERY } from '../../domain/messages.ts'
 import type { Progress } from '../../domain/progress.ts'
@@ -28,19 +32,32 @@ export interface KnownRun {
 
 export async function lookAtRun(engine: EngineConnection, workflowId: string): Promise<Run> {
   try {
-    const found = await engine.client.workflow.getHandle(workflowId).describe()
-    return {
-      state: found.status.name === 'RUNNING' || found.status.name === 'PAUSED' ? 'running' : 'ended',
-      workflowId,
-      runId: found.runId,
-      status: found.status.name,
-      taskQueue: found.taskQueue,
-      startedAt: found.startTime.toISOString(),
-      endedAt: found.closeTime?.toISOString() ?? null,
-    }
+    return knownRun(await engine.client.workflow.getHandle(workflowId).describe())
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return { state: 'absent', workflowId }
     throw error
+  }
+}
+
+/** The newest run under this ID that came to a result; null when the engine remembers none. */
+export async function newestCompleted(
+  { client }: EngineConnection,
+  workflowId: string,
+): Promise<KnownRun | null> {
+  const query = `WorkflowId = "${workflowId}" AND ExecutionStatus = "Completed"`
+  for await (const found of client.workflow.list({ query, pageSize: 1 })) return knownRun(found)
+  return null
+}
+
+function knownRun(found: Omit<WorkflowExecutionInfo, 'raw'>): KnownRun {
+  return {
+    state: found.status.name === 'RUNNING' || found.status.name === 'PAUSED' ? 'running' : 'ended',
+    workflowId: found.workflowId,
+    runId: found.runId,
+    status: found.status.name,
+    taskQueue: found.taskQueue,
+    startedAt: found.startTime.toISOString(),
+    endedAt: found.closeTime?.toISOString() ?? null,
   }
 }
 

@@ -1,3 +1,4 @@
+import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import { recoveryWorkflowId } from '../../domain/messages.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
@@ -10,12 +11,20 @@ import { clusterOf, type Call, type Outcome } from './command.ts'
  * waits for a person, with `--watch` to its end, with `--detach` not at all.
  *
  * @param wishes - what the runbook's input has beside the cluster.
+ * @param refuse - throws for a slip that the cluster file shows: the run would say the same, and stand as the last recovery
  * @throws RequorumError `recovery-running` with where the other one stands; the failure that ended the run
  */
-export async function startAndFollow(call: Call, type: string, wishes: object = {}): Promise<Outcome> {
+export async function startAndFollow(
+  call: Call,
+  type: string,
+  wishes: object = {},
+  refuse: (config: ClusterConfig) => void = () => undefined,
+): Promise<Outcome> {
   const { watchRecovery } = await import('./recovery.ts')
   const { uiLink } = await import('./runs.ts')
-  const { cluster, taskQueue } = await loadCluster(call.home, clusterOf(call))
+  const config = await loadCluster(call.home, clusterOf(call))
+  const { cluster, taskQueue } = config
+  refuse(config)
   const engine = await call.engine()
   const workflowId = recoveryWorkflowId(cluster)
   const runId = await start(engine, taskQueue, type, { cluster, ...wishes })

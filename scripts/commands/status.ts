@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import { recoveryWorkflowId } from '../../domain/messages.ts'
 import { listClusters, loadCluster } from '../../workers/home.ts'
+import { failureJson } from '../terminal/failure.ts'
 import { clusterLines } from '../terminal/status.ts'
-import { clusterStatus, learn, type ClusterStatus } from './cluster-status.ts'
+import { clusterStatus, learn, type ClusterStatus, type RecoveryStatus } from './cluster-status.ts'
 import { examples, missing, type Act, type Call, type Outcome } from './command.ts'
 import { exitOf, type Exit } from './exit-codes.ts'
 
@@ -81,7 +82,11 @@ function statusJson({
     nodes: 'known' in config ? config.known.nodes.map(({ name, address }) => ({ name, address })) : config,
     recovery:
       'known' in recovery
-        ? { ...recovery.known, waiting: recovery.known.progress?.waiting ?? null }
+        ? {
+            ...recovery.known,
+            failure: failed(recovery.known),
+            waiting: recovery.known.progress?.waiting ?? null,
+          }
         : recovery,
     ...(fence === undefined ? {} : { fence }),
     drill: 'known' in drill ? drill.known : drill,
@@ -89,4 +94,8 @@ function statusJson({
     snapshot: 'known' in snapshot ? snapshot.known : snapshot,
     warnings,
   }
+}
+
+function failed({ failure }: RecoveryStatus): unknown {
+  return failure === null ? null : failureJson(failure).error
 }

@@ -1,3 +1,4 @@
+import { oneLine, type DecisionRecord } from '../../domain/consent.ts'
 import { humanSeconds, secondsBetween, type Progress, type StepProgress } from '../../domain/progress.ts'
 import type { Check } from '../../domain/verdict.ts'
 import { table } from './table.ts'
@@ -20,18 +21,22 @@ export function changesSince(before: Progress | null, now: Progress): string[] {
     lines.push({ at, text: stepLine(step, step.endedAt) })
   })
   const fresh = now.decisionsSeen - (before?.decisionsSeen ?? 0)
-  for (const decision of fresh > 0 ? now.decisions.slice(-fresh) : []) {
-    if (decision.counted)
-      lines.push({ at: decision.at, text: `● decision counted: ${decision.sent.slice(0, 120)}` })
-    else
-      lines.push({
-        at: decision.at,
-        text: `○ a decision changed nothing: ${decision.because ?? 'no reason given'}`,
-      })
-  }
+  for (const decision of fresh > 0 ? now.decisions.slice(-fresh) : [])
+    lines.push({ at: decision.at, text: decisionText(decision) })
   return lines
     .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
     .map(({ at, text }) => `${clock(at)}  ${text}`)
+}
+
+export function decisionLine(decision: DecisionRecord): string {
+  return `${clock(decision.at)}  ${decisionText(decision)}`
+}
+
+function decisionText({ counted, because, sent }: DecisionRecord): string {
+  const what = oneLine(sent).slice(0, 160)
+  return counted
+    ? `● decision counted: ${what}`
+    : `○ a decision changed nothing: ${because ?? 'no reason given'}: ${what}`
 }
 
 export function checkLines(checks: readonly Check[]): string[] {

@@ -1,10 +1,17 @@
+import type { RequorumError } from '../../domain/failures.ts'
 import { humanBytes } from '../../domain/progress.ts'
-import type { ClusterStatus, Learned, RecoveryStatus } from '../commands/cluster-status.ts'
+import type { ClusterStatus, Learned, RecoveryStatus, RunStatus } from '../commands/cluster-status.ts'
+import type { KnownRun } from '../commands/runs.ts'
 import type { ScheduleView } from '../commands/schedule-view.ts'
-import { checkLines, stepLines } from './progress.ts'
+import { failureText } from './failure.ts'
+import { checkLines, decisionLine, stepLines } from './progress.ts'
+import { recoveryVerdictText } from './recovery-verdict.ts'
 import { facts, indented } from './table.ts'
 import { utcWithAge } from './times.ts'
 import { waitingLine, waitingText } from './waiting.ts'
+
+/** Of decisions that changed nothing the newest tell enough. */
+const MOST_DECLINED = 5
 
 /** One cluster's block; with `whole` also the steps of its recovery and the plan that waits. */
 export function clusterLines(status: ClusterStatus, now: Date, whole: boolean): string[] {
@@ -17,10 +24,10 @@ export function clusterLines(status: ClusterStatus, now: Date, whole: boolean): 
       [
         ['recovery', said(recovery, (known) => recoveryText(cluster, known, now, whole))],
         ...(status.fence?.run.state === 'running'
-          ? [['fence', recoveryText(cluster, status.fence, now, whole)] as const]
+          ? [['fence', runText(cluster, status.fence, now, whole)] as const]
           : []),
         ...('known' in drill && drill.known !== null
-          ? [['drill', recoveryText(cluster, drill.known, now, whole)] as const]
+          ? [['drill', runText(cluster, drill.known, now, whole)] as const]
           : []),
         ['backup', said(schedule, (known) => known?.running.join('\n') || 'none running')],
         ['schedule', said(schedule, (known) => scheduleText(known, now))],
@@ -36,8 +43,9 @@ export function clusterLines(status: ClusterStatus, now: Date, whole: boolean): 
       ],
       '  ',
     ),
-    ...(whole && 'known' in recovery ? recoveryDetails(recovery.known, now) : []),
-    ...(whole && 'known' in drill && drill.known !== null ? recoveryDetails(drill.known, now) : []),
+    ...(whole && 'known' in recovery ? progressLines(recovery.known, now) : []),
+    ...(whole && 'known' in recovery ? reportLines(recovery.known, now) : []),
+    ...(whole && 'known' in drill && drill.known !== null ? progressLines(drill.known, now) : []),
   ]
 }
 
@@ -45,19 +53,22 @@ function said<Value>(learned: Learned<Value>, text: (value: Value) => string): s
   return 'known' in learned ? text(learned.known) : `unknown: ${learned.unknown.what}`
 }
 
-function recoveryText(
-  cluster: string,
-  { run, progress, silence, verdict }: RecoveryStatus,
-  now: Date,
-  whole: boolean,
-): string {
+function recoveryText(cluster: string, status: RecoveryStatus, now: Date, whole: boolean): string {
+  const { run, verdict, failure, before } = status
+  if (run.state !== 'ended') return runText(cluster, status, now, whole)
+  const how = verdict?.outcome ?? run.status.toLowerCase().replaceAll('_', ' ')
+  const adopt = `\nif it had begun, \`requorum adopt ${cluster}\` goes on from the journals on the nodes`
+  return [
+    `none running; the last one ended as "${how}"${endedAt(run, now)}`,
+    // What ended it from outside left it no time to say how far it was.
+    run.status === 'TERMINATED' || run.status === 'TIMED_OUT' ? adopt : '',
+    failure === null || whole ? '' : `\n${oneLine(failure)}`,
+    before === null ? '' : `\nbefore it, one ended as "${before.verdict.outcome}"${endedAt(before.run, now)}`,
+  ].join('')
+}
+
+function runText(cluster: string, { run, progress, silence }: RunStatus, now: Date, whole: boolean): string {
   if (run.state === 'absent') return 'none'
-  if (run.state === 'ended') {
-    const how = verdict?.outcome ?? run.status.toLowerCase().replaceAll('_', ' ')
-    const ended = run.endedAt === null ? '' : ` ${utcWithAge(run.endedAt, now)}`
-    const unclean = run.status === 'TERMINATED' || run.status === 'CANCELLED' || run.status === 'FAILED'
-    return `none running; the last one ended as "${how}"${ended}${unclean ? '\nsee the journals on the nodes: /var/lib/requorum/recoveries' : ''}`
-  }
   const since = `${run.workflowId}, started ${utcWithAge(run.startedAt, now)}`
   if (progress === null) return `${since}\ntells nothing: ${silence ?? 'no reason known'}`
   if (progress.waiting !== null) {
@@ -68,8 +79,26 @@ function recoveryText(
   return `${since}\n${step === undefined ? 'begins' : `at "${step.title}"`}`
 }
 
-function recoveryDetails({ progress }: RecoveryStatus, now: Date): string[] {
+function endedAt({ endedAt: at }: KnownRun, now: Date): string {
+  return at === null ? '' : ` ${utcWithAge(at, now)}`
+}
+
+function oneLine({ text, code }: RequorumError): string {
+  return `${text.what.replaceAll('\n', ' ')} [${code}]`
+}
+
+/** The last recovery whole: why it failed, and the report of the last that did not. */
+function reportLines({ failure, verdict, before }: RecoveryStatus, now: Date): string[] {
+  const report = verdict ?? before?.verdict
+  return [
+    ...(failure === null ? [] : ['', '  Why it ended', indented(failureText(failure, false), '    ')]),
+    ...(report === undefined ? [] : ['', '  Report', indented(recoveryVerdictText(report, now), '    ')]),
+  ]
+}
+
+function progressLines({ progress }: RunStatus, now: Date): string[] {
   if (progress === null) return []
+  const declined = progress.decisions.filter(({ counted }) => !counted)
   return [
     ...(progress.steps.length === 0
       ? []
@@ -77,6 +106,13 @@ function recoveryDetails({ progress }: RecoveryStatus, now: Date): string[] {
     ...(progress.checks.length === 0
       ? []
       : ['', '  Checks', indented(checkLines(progress.checks).join('\n'), '    ')]),
+    ...(declined.length === 0
+      ? []
+      : [
+          '',
+          '  Decisions that changed nothing',
+          ...declined.slice(-MOST_DECLINED).map((one) => `    ${decisionLine(one)}`),
+        ]),
     ...(progress.waiting === null ? [] : ['', waitingText(progress, progress.waiting, now)]),
   ]
 }

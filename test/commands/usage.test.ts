@@ -81,6 +81,9 @@ describe('wrong use ends with 2 and says what would be right', { concurrency: 4 
       says: /\[cluster-unknown\][\s\S]*broken\.yaml, prod\.yaml[\s\S]*Did you mean prod\?/,
     },
     { args: ['restore', '../../etc/passwd'], says: /\[cluster-unknown\]/ },
+    { args: ['restore', 'prod', '--off', 'cp-99'], says: /prod has no node cp-99[\s\S]*Its nodes are cp-01/ },
+    { args: ['replace', 'prod', 'cp-99'], says: /has no node cp-99[\s\S]*Its nodes are cp-01/ },
+    { args: ['cleanup', 'prod', '--older-than', 'xx'], says: /a duration like 90s, 10m, 6h or 2d/ },
     { args: ['validate', 'prod', '--skip', 'canary,nods'], says: /"nods" is no check; did you mean nodes\?/ },
     {
       args: ['drill', 'prod', '--fault', 'lose-everything'],
@@ -95,6 +98,18 @@ describe('wrong use ends with 2 and says what would be right', { concurrency: 4 
       assert.match(error, says)
       assert.doesNotMatch(error, /^\s+at /m, 'a stack trace')
     })
+  }
+})
+
+test('a cluster file that another home hides is named', async () => {
+  const lab = new TestHome({ lab: clusterYaml('lab') })
+  try {
+    mkdirSync(`${home.dir}/.requorum/clusters`, { recursive: true })
+    writeFileSync(`${home.dir}/.requorum/clusters/elsewhere.yaml`, clusterYaml('elsewhere'))
+    const { error } = await home.run(['status', 'elsewhere'], { REQUORUM_HOME: lab.dir })
+    assert.match(error, /elsewhere\.yaml is not looked at: set REQUORUM_HOME=\S+\.requorum/)
+  } finally {
+    lab.remove()
   }
 })
 

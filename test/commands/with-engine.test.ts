@@ -222,7 +222,12 @@ describe('with a real engine', { skip }, () => {
     })
 
     test('its end is what status says afterwards', async () => {
-      assert.match((await run('status', 'prod')).out, /none running; the last one ended as "restored"/)
+      const { out } = await run('status', 'prod')
+      assert.match(out, /none running; the last one ended as "restored"/)
+      assert.match(
+        out,
+        /Report\n[\s\S]*approved +destroy \(plan 3fa9c1d2\S*\) by ana, ben\n[\s\S]*RESTORED: prod/,
+      )
     })
 
     test('that is refused ends with 3, in one document with --json', async () => {
@@ -282,6 +287,19 @@ describe('with a real engine', { skip }, () => {
       assert.equal(code, 1)
       assert.match(JSON.stringify(JSON.parse(out)), /"verdict":\{"runbook":"relieve","outcome":"still-full"/)
       assert.match((await run('relieve', 'fails', '--watch')).out, /STILL FULL: fails refuses writes/)
+    })
+
+    test('is not hidden by a run that was refused afterwards', async () => {
+      await run('restore', 'fails')
+      const { out } = await run('status', 'fails')
+      assert.match(out, /the last one ended as "failed"[^\n]*\n +before it, one ended as "still-full"/)
+      assert.match(out, /Why it ended\n +fails has its quorum\. \[quorum-holds\]\n[\s\S]*STILL FULL: fails/)
+      const { out: json } = await run('status', 'fails', '--json')
+      assert.match(json, /"failure": \{\s+"code": "quorum-holds"/)
+      assert.match(
+        (await run('status')).out,
+        /ended as "failed".*\n +fails has its quorum\. \[quorum-holds\]\n/,
+      )
     })
 
     test('is refused while another recovery runs', async () => {

@@ -1,4 +1,4 @@
-import { clusterName, duration } from '../../domain/cluster-config.ts'
+import { clusterName } from '../../domain/cluster-config.ts'
 import { drillWishes, type DrillWishes } from '../../domain/drill-plan.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import { restoreWishes } from '../../domain/fence.ts'
@@ -19,17 +19,6 @@ export function clusterOf(request: unknown): string {
       todo: `Start it with the input {"cluster":"prod"}.`,
     }),
   )
-}
-
-/** How old things have to be for a clean-up, in milliseconds; null when the input says nothing. @throws RequorumError `input-invalid` */
-export function olderThanOf({ olderThan }: { readonly olderThan?: unknown }): number | null {
-  if (olderThan === undefined) return null
-  const read = duration.safeParse(olderThan)
-  if (read.success) return read.data
-  throw new RequorumError('input-invalid', {
-    what: `"olderThan" of the input has to be ${read.error.issues[0]?.message ?? 'a duration'}. Nothing was touched.`,
-    todo: 'Start it with an input like {"cluster":"prod"} or {"cluster":"prod","olderThan":"3d"}.',
-  })
 }
 
 /** What else a validation is asked for. @throws RequorumError `input-invalid` */
