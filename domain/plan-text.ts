@@ -13,7 +13,7 @@ import {
   undoSteps,
   type RestorePlan,
 } from './restore-plan.ts'
-import type { ProvedSnapshot } from './snapshot.ts'
+import { keysText, type ProvedSnapshot } from './snapshot.ts'
 import { failedChecks, type Check } from './verdict.ts'
 import { bestKnownRevision, standsAlone, type NodeSurvey } from './survey.ts'
 import { judgeVersions } from './versions.ts'
@@ -51,7 +51,7 @@ export function restorePlanMarkdown(plan: RestorePlan, shown: Shown): string {
   return [
     `**Restores ${plan.cluster} from \`${plan.snapshot.key}\`** (plan ${shortDigest(digestOf(plan))})`,
     '',
-    `- Taken ${shown.snapshot.takenAt}, ${humanSeconds(loss.seconds)} ago: ${shown.snapshot.totalKeys} keys, revision ${plan.snapshot.revision}, ${humanBytes(plan.snapshot.sizeBytes)}; ${shown.staged ? 'on every node and checked there' : 'a restore first puts it on every node and checks it there'}.`,
+    `- Taken ${shown.snapshot.takenAt}, ${humanSeconds(loss.seconds)} ago: ${keysText(shown.snapshot)}, revision ${plan.snapshot.revision}, ${humanBytes(plan.snapshot.sizeBytes)}; ${shown.staged ? 'on every node and checked there' : 'a restore first puts it on every node and checks it there'}.`,
     `- **Lost: everything written since, ${humanSeconds(loss.seconds)}** (${revisions}).`,
     `- Revisions go on from ${expectedRevision(plan)}; watches from before are told to start anew.`,
     ...shown.skipped.map(({ key, reason }) => `- Not taken: \`${key}\`: ${reason}.`),

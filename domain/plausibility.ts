@@ -42,7 +42,7 @@ export function reasonsAgainst(
   const [keys, usualKeys, what] =
     live !== null && knownLive.length > 0
       ? [live, median(knownLive), 'live keys']
-      : [saved.totalKeys, median(recent.map((snapshot) => snapshot.totalKeys)), 'keys']
+      : [saved.totalKeys, median(recent.map((snapshot) => snapshot.totalKeys)), 'versions of keys']
   if (keys < usualKeys * limits.leastKeys) {
     reasons.push(`it holds ${keys} ${what} where ${usualKeys} are usual`)
   }

@@ -21,7 +21,7 @@ export const snapshotManifestSchema = z.object({
     clusterId: etcdId,
     members: z.array(z.object({ id: etcdId, name: z.string(), peerUrls: z.array(z.string()) })),
   }),
-  /** As `etcdutl snapshot status` says; `hash` is its CRC over the keys. */
+  /** As `etcdutl snapshot status` says: `totalKeys` counts every version of a key, `hash` is its CRC over the keys. */
   revision,
   totalKeys: z.number().int().nonnegative(),
   hash: z.string(),
@@ -42,6 +42,14 @@ export const snapshotManifestSchema = z.object({
 
 export type SnapshotManifest = z.infer<typeof snapshotManifestSchema>
 export type Inventory = SnapshotManifest['inventory']
+
+/** How many keys it holds, as people count them. etcdutl counts each version of a key that is not compacted yet. */
+export function keysText({
+  inventory,
+  totalKeys,
+}: Pick<SnapshotManifest, 'inventory' | 'totalKeys'>): string {
+  return 'keys' in inventory ? `${inventory.keys} keys` : `${totalKeys} versions of keys`
+}
 
 /** A file on a node that has been saved and looked at, and that nobody can restore from yet. */
 export interface SavedSnapshot {

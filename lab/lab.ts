@@ -257,9 +257,9 @@ export async function labBreak(
   fault: string,
   host: string | undefined,
   name = 'lab',
-): Promise<Destruction | undefined> {
+): Promise<{ readonly host: string | null; readonly destroyed: Destruction | null }> {
   const hosts = await hostsOf(name)
-  if (fault === 'destroy-quorum') return destroyQuorum(hosts)
+  if (fault === 'destroy-quorum') return { host: null, destroyed: await destroyQuorum(hosts) }
   const found = findFault(fault)
   const target = host ?? hosts.hosts[0]?.name ?? ''
   const available = await found.available(hosts)
@@ -269,7 +269,7 @@ export async function labBreak(
       'Change that, or choose another one: requorum lab break',
     )
   await found.inject(hosts, target)
-  return undefined
+  return { host: target, destroyed: null }
 }
 
 export function faultNames(): string[] {

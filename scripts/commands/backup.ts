@@ -8,7 +8,7 @@ import type { EngineConnection } from '../../workers/connection.ts'
 import { loadCluster } from '../../workers/home.ts'
 import { backupVerdictText } from '../terminal/verdict.ts'
 import { clusterOf, examples, type Act, type Call, type Outcome } from './command.ts'
-import { scheduleMissing } from './schedule.ts'
+import { pauseText, scheduleMissing } from './schedule.ts'
 
 type Backup = (request: BackupRequest) => Promise<BackupVerdict>
 
@@ -30,11 +30,14 @@ async function backUpNow(call: Call): Promise<Outcome> {
   const { hasWorker, uiLink } = await import('./runs.ts')
   const config = await loadCluster(call.home, clusterOf(call))
   const engine = await call.engine()
-  const { workflowId, started } = await trigger(engine, config.cluster)
+  const { workflowId, started, pause } = await trigger(engine, config.cluster)
   const link = uiLink(engine, workflowId)
-  const first = started
-    ? `Started ${workflowId}.`
-    : `A backup of ${config.cluster} runs already: ${workflowId}. No second one was started.`
+  const first = [
+    started
+      ? `Started ${workflowId}.`
+      : `A backup of ${config.cluster} runs already: ${workflowId}. No second one was started.`,
+    ...(pause === null ? [] : [`The schedule is ${pause}; during a recovery this backup may be refused.`]),
+  ].join('\n')
   const known = { cluster: config.cluster, workflowId, started, ui: link }
 
   if (!call.flag('wait')) {
@@ -72,11 +75,12 @@ async function backUpNow(call: Call): Promise<Outcome> {
 async function trigger(
   engine: EngineConnection,
   cluster: string,
-): Promise<{ workflowId: string; started: boolean }> {
+): Promise<{ workflowId: string; started: boolean; pause: string | null }> {
   const { ScheduleOverlapPolicy } = await import('@temporalio/client')
   const { describeSchedule } = await import('./schedule-view.ts')
   const before = await describeSchedule(engine, backupScheduleId(cluster))
   if (before === null) throw scheduleMissing(cluster)
+  const pause = pauseText(before)
   const known = new Set(startedBy(before))
   // trigger() has a default of its own, ALLOW_ALL, which would run two backups side by side.
   await engine.client.schedule.getHandle(backupScheduleId(cluster)).trigger(ScheduleOverlapPolicy.SKIP)
@@ -86,10 +90,10 @@ async function trigger(
     const now = await describeSchedule(engine, backupScheduleId(cluster))
     if (now === null) throw scheduleMissing(cluster)
     const fresh = startedBy(now).find((workflowId) => !known.has(workflowId))
-    if (fresh !== undefined) return { workflowId: fresh, started: true }
+    if (fresh !== undefined) return { workflowId: fresh, started: true, pause }
     const running = now.info.runningActions.at(-1)?.workflow.workflowId
     const skipped = now.info.numActionsSkippedOverlap > before.info.numActionsSkippedOverlap
-    if (skipped && running !== undefined) return { workflowId: running, started: false }
+    if (skipped && running !== undefined) return { workflowId: running, started: false, pause }
     await sleep(200)
   }
   throw new RequorumError('unexpected', {

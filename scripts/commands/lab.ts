@@ -124,19 +124,19 @@ async function labBreak(call: Call): Promise<Outcome> {
     }
   }
   if (!names.includes(fault)) throw unknownFault(fault, names)
-  const broken = await lab.labBreak(fault, host, labName(call))
+  const { host: hit, destroyed } = await lab.labBreak(fault, host, labName(call))
   const what =
-    broken === undefined
-      ? `${fault} happened${host === undefined ? '' : ` to ${host}`}.`
-      : `Quorum is lost: ${broken.wiped.join(' and ')} wiped, ${broken.damaged} damaged.`
+    destroyed === null
+      ? `${fault} happened to ${hit}.`
+      : `Quorum is lost: ${destroyed.wiped.join(' and ')} wiped, ${destroyed.damaged} damaged.`
   return {
     exit: 'done',
-    text: `${what}\nSee what is left: requorum plan restore ${labName(call)}`,
+    text: `${what}\nSee what is the matter: requorum diagnose ${labName(call)}`,
     json: {
       fault,
-      host: host ?? null,
+      host: hit,
       destroyed:
-        broken === undefined ? null : { damaged: broken.damaged, wiped: broken.wiped, at: broken.at },
+        destroyed === null ? null : { damaged: destroyed.damaged, wiped: destroyed.wiped, at: destroyed.at },
     },
   }
 }

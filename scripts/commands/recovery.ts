@@ -1,18 +1,10 @@
-import type { AdoptVerdict } from '../../domain/adopt-verdict.ts'
-import type { CleanUpVerdict } from '../../domain/clean-up-text.ts'
-import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
 import type { RestoreRequest } from '../../domain/messages.ts'
-import type { RollBackVerdict } from '../../domain/roll-back-text.ts'
-import type { ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
+import type { RecoveryVerdict } from '../../domain/recovery-verdict.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
 import { recoveryVerdictText } from '../terminal/recovery-verdict.ts'
 import type { Call, Outcome } from './command.ts'
 import type { Exit } from './exit-codes.ts'
 import { followRun } from './follow.ts'
-
-/** What a run under `recovery/<cluster>` ends with, whichever runbook it is of. */
-export type RecoveryVerdict =
-  RestoreVerdict | ReplaceVerdict | ReliefVerdict | AdoptVerdict | CleanUpVerdict | RollBackVerdict
 
 /** Any recovery as its callers know it. */
 export type Recovery = (request: RestoreRequest) => Promise<RecoveryVerdict>

@@ -1,6 +1,8 @@
 import { ScheduleNotFoundError, type ScheduleDescription } from '@temporalio/client'
 import type { EngineConnection } from '../../workers/connection.ts'
-import { lookAtRun } from './runs.ts'
+import { asRequorumError } from './command.ts'
+import { failureLine } from '../terminal/failure.ts'
+import { lookAtRun, type KnownRun } from './runs.ts'
 
 /** A schedule as people ask about it. Times are ISO 8601 in UTC. */
 export interface ScheduleView {
@@ -15,6 +17,8 @@ export interface ScheduleView {
     readonly workflowId: string
     readonly takenAt: string
     readonly status: string
+    /** In one line, why it failed. */
+    readonly why: string | null
   }[]
   readonly taken: number
   readonly skippedBecauseOneRan: number
@@ -50,11 +54,24 @@ export async function viewOf(
       last.map(async ({ takenAt, action }) => {
         const run = await lookAtRun(engine, action.workflow.workflowId)
         const status = run.state === 'absent' ? 'forgotten' : run.status.toLowerCase().replaceAll('_', ' ')
-        return { workflowId: action.workflow.workflowId, takenAt: takenAt.toISOString(), status }
+        const why = run.state === 'ended' && run.status === 'FAILED' ? await whyItFailed(engine, run) : null
+        return { workflowId: action.workflow.workflowId, takenAt: takenAt.toISOString(), status, why }
       }),
     ),
     taken: found.info.numActionsTaken,
     skippedBecauseOneRan: found.info.numActionsSkippedOverlap,
     missed: found.info.numActionsMissedCatchupWindow,
+  }
+}
+
+async function whyItFailed(
+  { client }: EngineConnection,
+  { workflowId, runId }: KnownRun,
+): Promise<string | null> {
+  try {
+    await client.workflow.getHandle(workflowId, runId).result()
+    return null
+  } catch (error) {
+    return failureLine(await asRequorumError(error))
   }
 }

@@ -207,7 +207,11 @@ async function showOne(
         ? ['It has started nothing yet.']
         : table(
             ['STARTED', 'RUN', 'ENDED AS'],
-            view.recent.map((run) => [utcWithAge(run.takenAt, now), run.workflowId, run.status]),
+            view.recent.map(({ takenAt, workflowId, status, why }) => [
+              utcWithAge(takenAt, now),
+              workflowId,
+              why === null ? status : `${status}: ${why}`,
+            ]),
           )),
       ...(differs.length === 0
         ? []
@@ -239,7 +243,7 @@ export function scheduleMissing(cluster: string): RequorumError {
   })
 }
 
-function pauseText({ state }: ScheduleDescription): string | null {
+export function pauseText({ state }: ScheduleDescription): string | null {
   if (!state.paused) return null
   return state.note === undefined || state.note === '' ? 'paused' : `paused: ${state.note}`
 }

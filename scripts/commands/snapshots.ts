@@ -82,7 +82,7 @@ async function listSnapshots(call: Call): Promise<Outcome> {
             utc(one.takenAt),
             age(one.takenAt, now),
             one.revision,
-            String(one.totalKeys),
+            'keys' in one.inventory ? String(one.inventory.keys) : '?',
             humanBytes(one.sizeBytes),
             one.etcd.version,
             one.source.node,

@@ -19,6 +19,11 @@ export function failureText(error: RequorumError, withStack: boolean): string {
   ].join('\n')
 }
 
+/** What happened, in one line among others. */
+export function failureLine({ text, code }: RequorumError): string {
+  return `${text.what.replaceAll(/\s+/g, ' ')} [${code}]`
+}
+
 /** The document that `--json` prints for an error. */
 export function failureJson(error: RequorumError): { error: Record<string, string | null> } {
   const { what, why, todo } = error.text

@@ -1,4 +1,4 @@
-import type { RecoveryVerdict } from '../commands/recovery.ts'
+import type { RecoveryVerdict } from '../../domain/recovery-verdict.ts'
 import { cleanUpVerdictText, rollBackVerdictText } from './aside.ts'
 import { reliefVerdictText } from './relieve.ts'
 import { adoptVerdictText, replaceVerdictText, restoreVerdictText } from './verdict.ts'

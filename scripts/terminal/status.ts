@@ -1,9 +1,8 @@
-import type { RequorumError } from '../../domain/failures.ts'
 import { humanBytes } from '../../domain/progress.ts'
 import type { ClusterStatus, Learned, RecoveryStatus, RunStatus } from '../commands/cluster-status.ts'
 import type { KnownRun } from '../commands/runs.ts'
 import type { ScheduleView } from '../commands/schedule-view.ts'
-import { failureText } from './failure.ts'
+import { failureLine, failureText } from './failure.ts'
 import { checkLines, decisionLine, stepLines } from './progress.ts'
 import { recoveryVerdictText } from './recovery-verdict.ts'
 import { facts, indented } from './table.ts'
@@ -62,7 +61,7 @@ function recoveryText(cluster: string, status: RecoveryStatus, now: Date, whole:
     `none running; the last one ended as "${how}"${endedAt(run, now)}`,
     // What ended it from outside left it no time to say how far it was.
     run.status === 'TERMINATED' || run.status === 'TIMED_OUT' ? adopt : '',
-    failure === null || whole ? '' : `\n${oneLine(failure)}`,
+    failure === null || whole ? '' : `\n${failureLine(failure)}`,
     before === null ? '' : `\nbefore it, one ended as "${before.verdict.outcome}"${endedAt(before.run, now)}`,
   ].join('')
 }
@@ -81,10 +80,6 @@ function runText(cluster: string, { run, progress, silence }: RunStatus, now: Da
 
 function endedAt({ endedAt: at }: KnownRun, now: Date): string {
   return at === null ? '' : ` ${utcWithAge(at, now)}`
-}
-
-function oneLine({ text, code }: RequorumError): string {
-  return `${text.what.replaceAll('\n', ' ')} [${code}]`
 }
 
 /** The last recovery whole: why it failed, and the report of the last that did not. */
@@ -126,5 +121,7 @@ function scheduleText(schedule: ScheduleView | null, now: Date): string {
     : next === undefined
       ? 'on, nothing to come'
       : `next ${utcWithAge(next, now)}`
-  return last === undefined ? state : `${state}\nlast ${utcWithAge(last.takenAt, now)}: ${last.status}`
+  if (last === undefined) return state
+  const why = last.why === null ? '' : `\n${last.why}`
+  return `${state}\nlast ${utcWithAge(last.takenAt, now)}: ${last.status}${why}`
 }

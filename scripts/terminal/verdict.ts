@@ -24,7 +24,7 @@ export function backupVerdictText(verdict: BackupVerdict): string {
       [
         ['version', verdict.versionId],
         ['revision', verdict.revision],
-        ['keys', String(verdict.totalKeys)],
+        ['versions of keys', String(verdict.totalKeys)],
         ['size', humanBytes(verdict.sizeBytes)],
         ['from', verdict.source],
         ...(verdict.pruned.length === 0 ? [] : [['pruned', verdict.pruned.join('\n')] as const]),

@@ -100,6 +100,13 @@ export async function relieve({ cluster }: { cluster: string }): Promise<ReliefV
 
 /** Ends when it is told to, so that a test can look at it while it runs. */
 export async function backup({ cluster }: { cluster: string }): Promise<BackupVerdict> {
+  if (cluster === 'fails') {
+    throw ApplicationFailure.create({
+      type: 'recovery-running',
+      message: 'A recovery holds the nodes of fails.\nDo:  Wait for it.',
+      nonRetryable: true,
+    })
+  }
   let told = false
   setHandler(defineSignal('finish'), () => void (told = true))
   await condition(() => told)

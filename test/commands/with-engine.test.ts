@@ -145,6 +145,20 @@ describe('with a real engine', { skip }, () => {
     })
   })
 
+  test('a backup that is refused while backups are held says both, and so does status', async () => {
+    await run('schedule', 'apply', 'fails')
+    await schedule('fails').pause('recovery/fails is running')
+    const { code, out, error } = await run('backup', 'now', 'fails', '--wait')
+    assert.notEqual(code, 0)
+    assert.match(
+      out,
+      /Started backup\/fails[\s\S]*The schedule is paused: recovery\/fails is running; during a recovery/,
+    )
+    assert.match(error, /A recovery holds the nodes of fails\. \[recovery-running\]/)
+    for (const told of [await run('status', 'fails'), await run('schedule', 'show', 'fails')])
+      assert.match(told.out, /failed[\s\S]*A recovery holds the nodes of fails\. \[recovery-running\]/)
+  })
+
   describe('restore', () => {
     test('nothing waits before it: approve sends nothing and ends with 3', async () => {
       const { code, out } = await run('approve', 'prod', '--plan', '3fa9c1d2')

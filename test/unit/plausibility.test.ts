@@ -99,7 +99,7 @@ describe('a snapshot is implausible', () => {
   })
 
   test('when it holds far fewer keys than are usual', () => {
-    assert.match(because({ totalKeys: 2_099 })[0]!, /holds 2099 keys where 4200 are usual/)
+    assert.match(because({ totalKeys: 2_099 })[0]!, /holds 2099 versions of keys where 4200 are usual/)
     assert.deepEqual(because({ totalKeys: 2_100 }), [])
   })
 
