@@ -1,7 +1,9 @@
+import { styleText } from 'node:util'
 import { humanSeconds, secondsBetween, type Progress } from '../../domain/progress.ts'
 
 export const say = (line: string): void => console.log(`  ${line}`)
-export const chapter = (title: string): void => console.log(`\n\x1b[1m${title}\x1b[0m`)
+/** In bold on a terminal, and plain in a file. */
+export const chapter = (title: string): void => console.log(`\n${styleText('bold', title)}`)
 
 /** One line for each step as it ends. */
 export function narrator(): (progress: Progress) => void {
