@@ -140,7 +140,8 @@ async function saveFromBestSource(
             takenAt,
           })
         },
-        (file) => `revision ${file.revision}, ${file.totalKeys} versions of keys, ${humanBytes(file.sizeBytes)}`,
+        (file) =>
+          `revision ${file.revision}, ${file.totalKeys} versions of keys, ${humanBytes(file.sizeBytes)}`,
       )
       return { saved, member }
     } catch (error) {
