@@ -182,17 +182,35 @@ async function equip(dir: string, kms: Api, seal: Seal, token: string): Promise<
     await kms.call('POST', `transit/keys/${key}`, { type: 'aes256-gcm96' }, seal.rootToken)
   }
   await writePolicy(kms, seal, ALLOW_STORE)
-  const granted = await kms.call(
+  await grant(kms, seal, token)
+  await writeSecretFile(join(dir, 'store-token'), token)
+  return token
+}
+
+async function grant(kms: Api, seal: Seal, token: string): Promise<void> {
+  await kms.call(
     'POST',
     'auth/token/create-orphan',
     // Its ID goes in the body: who asks with the root token may choose it.
     { id: token, policies: [STORE_POLICY], no_default_policy: true, display_name: 'store', ttl: '87600h' },
     seal.rootToken,
   )
-  const auth = granted['auth']
-  if (!hasStrings(auth, ['client_token'])) throw new Error('OpenBao made no token for the store.')
-  await writeSecretFile(join(dir, 'store-token'), auth.client_token)
-  return auth.client_token
+}
+
+/**
+ * Grants the store's token again where it is gone. OpenBao (2.7.2) revokes a token that is used in the few milliseconds
+ * between its making and its lease, and the store starts beside it. Nothing may use the token meanwhile.
+ */
+export async function keepStoreToken(dir: string): Promise<void> {
+  const kms = await findKms(dir)
+  const seal = await readSeal(dir)
+  if (kms === undefined || seal === undefined) return
+  const at = api(kms.address)
+  const known = await at.call('POST', 'auth/token/lookup', { token: kms.storeToken }, seal.rootToken).then(
+    () => true,
+    () => false,
+  )
+  if (!known) await grant(at, seal, kms.storeToken)
 }
 
 async function writePolicy(kms: Api, seal: Seal, policy: string): Promise<void> {

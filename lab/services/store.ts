@@ -5,6 +5,7 @@ import { bucketAnswers, encrypts, prepareBucket, untilReadable, type BucketAdmin
 import {
   findKms,
   FOREIGN_KMS_KEY,
+  keepStoreToken,
   KMS_KEY,
   kmsToBe,
   setStoreAccess,
@@ -109,6 +110,7 @@ async function startBoth({ dir, say, listenOn = '127.0.0.1' }: StoreRequest): Pr
     if (await encrypts(adminOf(store, keys.admin), KMS_KEY)) return store
     // It looked before the KMS was there, and looks only once; or the KMS is denied to it, as a fault.
     await stopObjects(dir)
+    await keepStoreToken(kmsDir(dir))
     return await open()
   } catch (error) {
     await stopStore(dir)
