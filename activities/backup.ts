@@ -10,6 +10,7 @@ import {
   type StoredObject,
 } from '../domain/snapshot.ts'
 import { sha256, type Revision, type Sha256 } from '../domain/values.ts'
+import { keepMonth, letExpire, releaseSuperseded } from '../systems/object-store/keep.ts'
 import { readSnapshotFile, saveSnapshot, takeInventory } from '../systems/etcd/snapshot-file.ts'
 import type { ControlPlaneNode } from '../systems/node/control-plane-node.ts'
 import { nodeAt, type NodeRef, type Systems } from './systems.ts'
@@ -99,9 +100,36 @@ export function createBackupActivities(systems: Systems) {
       const at = await nodeAt(systems, { cluster, node: local.node })
       const text = `${JSON.stringify({ key, reasons }, null, 2)}\n`
       await watched(async ({ signal }) => {
-        await systems.storeFor(at.config).putText(key.replace(/\.db$/, '.reasons.json'), text, { signal })
+        await systems.storeFor(at.config).putText(reasonsKeyOf(key), text, { signal })
         // The store has it now; on the node it would only fill the disk of etcd.
         await at.shell.run(at.node, ['rm', '-f', '--', local.path])
+      })
+    },
+
+    /** Copies it to `monthly/`, unless its month has a copy. Returns the copy's key, or null. */
+    async keepMonth(snapshot: ProvedSnapshot): Promise<string | null> {
+      const config = await systems.loadCluster(snapshot.cluster)
+      return watched(({ signal }) =>
+        keepMonth(systems.storeFor(config), config.store.prefix, snapshot, { signal }),
+      )
+    },
+
+    /** Lets what was taken before that moment expire. Returns how many objects that was said of for the first time. */
+    async releaseSuperseded(cluster: string, before: string): Promise<number> {
+      const config = await systems.loadCluster(cluster)
+      return watched(({ signal }) =>
+        releaseSuperseded(systems.storeFor(config), config.store.prefix, before, { signal }),
+      )
+    },
+
+    /** Quarantined ones supersede nothing, and nothing supersedes them: their own retention runs from the start. */
+    async releaseQuarantined(cluster: string, key: string): Promise<void> {
+      const store = systems.storeFor(await systems.loadCluster(cluster))
+      await watched(async ({ signal }) => {
+        for (const name of [key, reasonsKeyOf(key)]) {
+          const stored = await store.head(name, undefined, { signal })
+          if (stored !== null) await letExpire(store, stored, { signal })
+        }
       })
     },
 
@@ -124,4 +152,8 @@ export function createBackupActivities(systems: Systems) {
       await at.shell.run(at.node, ['rm', '-f', '--', ...unneeded.map((file) => `${directory}/${file}`)])
     return unneeded
   }
+}
+
+function reasonsKeyOf(quarantinedKey: string): string {
+  return quarantinedKey.replace(/\.db$/, '.reasons.json')
 }

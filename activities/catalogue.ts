@@ -7,11 +7,12 @@ import { watched } from './watched.ts'
 
 export function createCatalogueActivities(systems: Systems) {
   return {
-    /** The proved snapshots, newest first, from the store alone. */
-    async readCatalogue(cluster: string): Promise<Catalogue> {
+    /** The proved snapshots, newest first, from the store alone; one that is named is among them however old it is. */
+    async readCatalogue(cluster: string, named?: string): Promise<Catalogue> {
       const config = await systems.loadCluster(cluster)
+      const { prefix } = config.store
       return watched(() =>
-        readCatalogue(systems.storeFor(config), config.cluster, config.store.prefix, systems.now()),
+        readCatalogue(systems.storeFor(config), config.cluster, prefix, systems.now(), named),
       )
     },
 

@@ -21,6 +21,8 @@ export const duration = z
 
 const checkLimit = duration.refine((ms) => ms >= 1_000 && ms <= 3_600_000, 'between 1s and 1h')
 
+const atLeastADay = duration.refine((ms) => ms >= 24 * HOUR_MS, 'at least 1d')
+
 const nodePath = z.string().regex(/^\/[A-Za-z0-9._/@-]+$/, 'an absolute path of plain characters')
 // Node names become etcd member names, file names and unit names: keep to what Kubernetes allows for a node.
 const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'a node name as Kubernetes has it')
@@ -140,6 +142,17 @@ const writtenSchema = z.strictObject({
       retries: z.number().int().min(0).max(10).default(2),
       directory: nodePath.default('/var/lib/etcd-backups'),
       keepLocal: z.number().int().min(1).max(100).default(8),
+    })
+    .prefault({}),
+  /** How long what newer proved snapshots have superseded stays in the store; the bucket's own rules do the rest. */
+  retention: z
+    .strictObject({
+      daily: atLeastADay.prefault('30d'),
+      /** The first proved snapshot of each month is copied to `monthly/`. */
+      monthly: atLeastADay.prefault('365d'),
+      quarantine: atLeastADay.prefault('90d'),
+      /** This many of the newest proved snapshots never expire, however old they are. */
+      keep: z.number().int().min(1).max(50).default(3),
     })
     .prefault({}),
   /** A snapshot outside these bounds is kept in quarantine/ and never replaces a good one. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { RequorumError } from './failures.ts'
 import { compactUtc, etcdId, revision, sha256, utcTime } from './values.ts'
 
 /**
@@ -93,6 +94,25 @@ export function prove(
 
 export function snapshotKey(prefix: string, area: 'daily' | 'quarantine', takenAt: Date): string {
   return `${prefix}${area}/snapshot-${compactUtc(takenAt)}.db`
+}
+
+const snapshotName = z
+  .string()
+  .regex(
+    /^([A-Za-z0-9._-]+\/)*(daily|monthly)\/snapshot-\d{8}T\d{6}Z\.db$/,
+    'a key like daily/snapshot-20261122T020000Z.db',
+  )
+
+/** The key of a snapshot that somebody asks for; undefined for the newest. @throws RequorumError `input-invalid` */
+export function namedSnapshot(named: unknown): string | undefined {
+  if (named === undefined || named === null) return undefined
+  const read = snapshotName.safeParse(named)
+  if (read.success) return read.data
+  throw new RequorumError('input-invalid', {
+    what: 'What is asked for is no key of a snapshot. Nothing was touched.',
+    why: `"snapshot" has to be ${read.error.issues[0]?.message ?? 'a key'}`,
+    todo: 'See the keys with `requorum snapshots CLUSTER`, and give one as it stands there.',
+  })
 }
 
 /** When the snapshot was taken whose object, manifest or attestation has this key; null when the key says no time. */

@@ -6,8 +6,8 @@ import type { ClusterConfig } from '../domain/cluster-config.ts'
 import type { Attestation } from '../domain/rehearsal.ts'
 import type { Catalogue } from '../domain/snapshot.ts'
 import { readAttestations, readFreshness } from '../systems/object-store/attestations.ts'
-import { readCatalogue } from '../systems/object-store/catalogue.ts'
-import type { ObjectStore } from '../systems/object-store/object-store.ts'
+import { monthlyCopies, readCatalogue } from '../systems/object-store/catalogue.ts'
+import type { ObjectStore, ObjectVersion } from '../systems/object-store/object-store.ts'
 import { createS3Store } from '../systems/object-store/s3-store.ts'
 import { createAlarms } from '../systems/alarms/alarms.ts'
 import { createBackupSchedule } from '../systems/schedules/backup-schedule.ts'
@@ -83,4 +83,19 @@ export async function openCatalogue(home: string, cluster: string): Promise<Cata
     config.store.prefix,
     new Date(),
   )
+}
+
+/** The keys of the copies that are kept for their month, newest first. */
+export async function openMonthly(home: string, cluster: string): Promise<string[]> {
+  const { store } = await loadCluster(home, cluster)
+  return monthlyCopies(createS3Store({ home, config: store }), store.prefix)
+}
+
+/** Every version of every object that the store holds of a cluster, without delete markers. */
+export async function openVersions(home: string, cluster: string): Promise<ObjectVersion[]> {
+  const { store } = await loadCluster(home, cluster)
+  const found: ObjectVersion[] = []
+  for await (const version of createS3Store({ home, config: store }).versions(store.prefix))
+    if (!version.deleteMarker) found.push(version)
+  return found
 }

@@ -4,7 +4,13 @@ import { RequorumError } from '../domain/failures.ts'
 import type { BackupRequest } from '../domain/messages.ts'
 import { reasonsAgainst } from '../domain/plausibility.ts'
 import { humanBytes } from '../domain/progress.ts'
-import { snapshotKey, type SavedSnapshot, type SnapshotManifest } from '../domain/snapshot.ts'
+import { firstOfMonth, supersededBefore } from '../domain/retention.ts'
+import {
+  snapshotKey,
+  type ProvedSnapshot,
+  type SavedSnapshot,
+  type SnapshotManifest,
+} from '../domain/snapshot.ts'
 import {
   chooseSource,
   reasonsAgainstSources,
@@ -17,7 +23,7 @@ import type { BackupVerdict } from '../domain/verdict.ts'
 import { whyOf } from './steps/failure.ts'
 import { look, save, transfer } from './steps/hands.ts'
 import { clusterOf } from './steps/request.ts'
-import { Run } from './steps/run.ts'
+import { Run, utcNow } from './steps/run.ts'
 import { refuseDuringRecovery, surveyWhatAnswers } from './steps/survey.ts'
 
 const MIB = 1_048_576
@@ -84,6 +90,7 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       () => transfer.commitSnapshot(manifest),
       () => 'the store holds what was saved',
     )
+    await keepAndRelease(run, config, [proved, ...catalogue.proved])
     const pruned = await run.step(
       'Prune local copies',
       () => look.pruneLocal(ref, [proved.key, ...catalogue.proved.map((snapshot) => snapshot.key)]),
@@ -102,9 +109,50 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       warnings: [
         ...unreachedNodes(found).map((node) => `${node.node} could not be reached: ${node.reason}`),
         ...('skipped' in inventory ? [`no inventory: ${inventory.skipped}`] : []),
+        ...run.warnings(),
       ],
     }
   })
+}
+
+/** What keeps the store in order. */
+async function keepAndRelease(
+  run: Run,
+  config: ClusterConfig,
+  proved: readonly ProvedSnapshot[],
+): Promise<void> {
+  const first = firstOfMonth(proved, proved[0]?.takenAt ?? utcNow())
+  if (first !== null) {
+    await housekeeping(
+      run,
+      'Keep the first of the month',
+      () => transfer.keepMonth(first),
+      (key) => key ?? 'the month has one',
+    )
+  }
+  const before = supersededBefore(proved, config.retention.keep)
+  if (before === null) return
+  await housekeeping(
+    run,
+    'Let superseded ones expire',
+    () => transfer.releaseSuperseded(config.cluster, before),
+    (count) => `${count} objects of before ${before}`,
+  )
+}
+
+/** The verdict stands whatever comes of it: a failure is a warning, and the next backup sees to what is left. */
+async function housekeeping<Result>(
+  run: Run,
+  title: string,
+  work: () => Promise<Result>,
+  note?: (result: Result) => string,
+): Promise<void> {
+  try {
+    await run.step(title, work, note)
+  } catch (error) {
+    if (isCancellation(error)) throw error
+    run.warn([`${title}: ${whyOf(error)}`])
+  }
 }
 
 /** From the best source; when that one fails, from the next. */
@@ -178,6 +226,7 @@ async function quarantine(
     },
     () => reasons.join('; '),
   )
+  await housekeeping(run, 'Let it expire in its time', () => transfer.releaseQuarantined(config.cluster, key))
   throw new RequorumError('snapshot-implausible', {
     what: `The snapshot from ${saved.node} isn't plausible. It is kept as ${key} and replaces nothing.`,
     why: reasons.join('; '),

@@ -8,7 +8,7 @@ import { compactUtc } from '../domain/values.ts'
 import { candidates, refuseUnfitVersions, refuseWithoutRoom, refuseWithoutTools } from './steps/candidate.ts'
 import { look, transfer } from './steps/hands.ts'
 import { refuseUnlessOff } from './steps/off.ts'
-import { clusterOf, offOf } from './steps/request.ts'
+import { clusterOf, namedSnapshotOf, offOf } from './steps/request.ts'
 import { Run, utcNow } from './steps/run.ts'
 import { survey } from './steps/survey.ts'
 
@@ -18,12 +18,13 @@ export async function planRestoreOnly(request: RestoreRequest): Promise<RestoreP
   return run.through(async () => {
     const config = await run.step('Read the cluster file', () => look.loadCluster(run.cluster))
     const off = offOf(request)
+    const named = namedSnapshotOf(request)
     const found = await refuseUnlessOff(run, config, await survey(run, config), off)
     refuseWithoutTools(found)
     const catalogue = await run.step('Read the snapshot catalogue', () =>
-      transfer.readCatalogue(config.cluster),
+      transfer.readCatalogue(config.cluster, named),
     )
-    const [snapshot] = candidates(config, catalogue, request.snapshot)
+    const [snapshot] = candidates(config, catalogue, named)
     if (snapshot === undefined) throw new Error('candidates() returned none and did not throw')
     refuseUnfitVersions(found, snapshot)
     refuseWithoutRoom(found, snapshot)

@@ -4,7 +4,7 @@ import { attestationOf, judgeRehearsal, type RehearsalVerdict } from '../domain/
 import type { ProvedSnapshot } from '../domain/snapshot.ts'
 import { check, failedChecks } from '../domain/verdict.ts'
 import { look, transfer } from './steps/hands.ts'
-import { clusterOf } from './steps/request.ts'
+import { clusterOf, namedSnapshotOf } from './steps/request.ts'
 import { Run, utcNow } from './steps/run.ts'
 
 /**
@@ -15,12 +15,13 @@ export async function rehearse(request: RehearseRequest): Promise<RehearsalVerdi
   const run = new Run('rehearse', clusterOf(request))
   return run.through(async () => {
     const config = await run.step('Read the cluster file', () => look.loadCluster(run.cluster))
+    const named = namedSnapshotOf(request)
     const { proved } = await run.step(
       'Read the snapshot catalogue',
-      () => transfer.readCatalogue(config.cluster),
+      () => transfer.readCatalogue(config.cluster, named),
       (catalogue) => `${catalogue.proved.length} proved`,
     )
-    const snapshot = chosen(run.cluster, proved, request.snapshot)
+    const snapshot = chosen(run.cluster, proved, named)
     const seen = await run.step(
       `Restore and serve ${snapshot.key}`,
       () => transfer.rehearseSnapshot(config.cluster, snapshot),

@@ -25,7 +25,7 @@ import { HeldBackups } from './steps/held-backups.ts'
 import { recoveryAfter, recoveryIdentity } from './steps/identity.ts'
 import { holdingNodes } from './steps/lock.ts'
 import { refuseUnlessOff } from './steps/off.ts'
-import { clusterOf, offOf } from './steps/request.ts'
+import { clusterOf, namedSnapshotOf, offOf } from './steps/request.ts'
 import { accept, openCluster, restoreUntilOpen } from './steps/restore.ts'
 import { Run, utcNow } from './steps/run.ts'
 import { refuseUnaskable, refuseWhileQuorumHolds, survey } from './steps/survey.ts'
@@ -45,17 +45,18 @@ export async function restoreQuorum(request: RestoreRequest): Promise<RestoreVer
       look.loadCluster(run.cluster, { consent: true }),
     )
     const off = offOf(request)
+    const named = namedSnapshotOf(request)
     const first = await refuseWhatNeedsNoRestore(run, whole, await survey(run, whole), off)
     // From here on: the nodes that it is done on.
     const config = withoutNodes(whole, off)
     refuseWithoutTools(first)
     const catalogue = await run.step(
       'Read the snapshot catalogue',
-      () => transfer.readCatalogue(config.cluster),
+      () => transfer.readCatalogue(config.cluster, named),
       ({ proved, refused }) => `${proved.length} proved, ${refused.length} refused`,
     )
 
-    const tries = candidates(config, catalogue, request.snapshot)
+    const tries = candidates(config, catalogue, named)
     // Before the lock, which a disk that is full to its last byte could not take.
     if (tries[0] !== undefined) {
       refuseUnfitVersions(first, tries[0])

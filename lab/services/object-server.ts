@@ -117,7 +117,11 @@ function s3Config(bucket: string, access: NonNullable<ObjectServerRequest['acces
   return {
     identities: [
       identity('admin', admin, ['Admin', 'Read', 'Write', 'List', 'Tagging']),
-      identity('requorum', requorum, [`Read:${bucket}`, `Write:${bucket}`, `List:${bucket}`]),
+      identity(
+        'requorum',
+        requorum,
+        ['Read', 'Write', 'List', 'Tagging'].map((may) => `${may}:${bucket}`),
+      ),
     ],
     kms: {
       default_provider: 'openbao',

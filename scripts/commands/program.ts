@@ -18,6 +18,7 @@ import { registerLab } from './lab.ts'
 import { registerPlan } from './plan.ts'
 import { registerRehearse } from './rehearse.ts'
 import { registerReplace } from './replace.ts'
+import { registerRetire } from './retire.ts'
 import { registerRestore } from './restore.ts'
 import { registerRollBack } from './roll-back.ts'
 import { registerSchedule } from './schedule.ts'
@@ -95,6 +96,7 @@ function createProgram(act: Act, write: (text: string) => void): Command {
   registerDrill(program, act)
   registerBackup(program, act)
   registerSchedule(program, act)
+  registerRetire(program, act)
   registerConfig(program, act)
   registerUp(program, act)
   registerLab(program, act)

@@ -3,6 +3,7 @@ import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import { rehearseWorkflowId, type RehearseRequest } from '../../domain/messages.ts'
 import type { RehearsalVerdict } from '../../domain/rehearsal.ts'
+import { namedSnapshot } from '../../domain/snapshot.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
 import { loadCluster } from '../../workers/home.ts'
 import { table } from '../terminal/table.ts'
@@ -33,9 +34,9 @@ async function rehearseNow(call: Call): Promise<Outcome> {
   const { followToEnd } = await import('./follow-to-end.ts')
   const { hasWorker } = await import('./runs.ts')
   const config = await loadCluster(call.home, clusterOf(call))
+  const snapshot = namedSnapshot(call.text('snapshot'))
   const engine = await call.engine()
   if (!(await hasWorker(engine, config.taskQueue))) throw noWorker(config.taskQueue)
-  const snapshot = call.text('snapshot')
   const handle = await start(engine, config, snapshot)
   return followToEnd(call, engine, config.cluster, handle, (verdict) => ({
     exit: 'done',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { refuseUnknownOff } from '../../domain/fence.ts'
 import type { RestoreRequest } from '../../domain/messages.ts'
+import { namedSnapshot } from '../../domain/snapshot.ts'
 import { examples, repeated, type Act, type Call, type Outcome } from './command.ts'
 
 export function registerRestore(program: Command, act: Act): void {
@@ -32,7 +33,7 @@ async function restoreQuorum(call: Call): Promise<Outcome> {
 
 /** What a restore, or the plan of one, is told besides the cluster. */
 export function restoreWishes(call: Call): Omit<RestoreRequest, 'cluster'> {
-  const snapshot = call.text('snapshot')
+  const snapshot = namedSnapshot(call.text('snapshot'))
   const off = call.texts('off')
   return { ...(snapshot === undefined ? {} : { snapshot }), ...(off.length === 0 ? {} : { off }) }
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { reasonOf } from '../../domain/failures.ts'
 import { ageOfNewest, judgeStore } from '../../domain/freshness.ts'
 import { humanBytes } from '../../domain/progress.ts'
+import { lifecycleRules } from '../../domain/retention.ts'
 import { lastRehearsals, type Attestation } from '../../domain/rehearsal.ts'
 import type { ProvedSnapshot } from '../../domain/snapshot.ts'
 import { loadCluster } from '../../workers/home.ts'
@@ -29,6 +30,21 @@ export function registerSnapshots(program: Command, act: Act): void {
     examples(check, ['requorum snapshots check prod', 'requorum snapshots check prod || page-somebody']),
     checkSnapshots,
   )
+
+  const rules = snapshots
+    .command('rules')
+    .description(
+      "the lifecycle rules that the bucket needs for the cluster file's retention, as JSON for `aws s3api put-bucket-lifecycle-configuration`",
+    )
+    .argument('<cluster>')
+  act(examples(rules, ['requorum snapshots rules prod > rules.json']), showRules)
+}
+
+/** Made from the cluster file alone. Nothing is put on the bucket: who may do that is not who stores snapshots. */
+async function showRules(call: Call): Promise<Outcome> {
+  const config = await loadCluster(call.home, clusterOf(call))
+  const rules = lifecycleRules(config)
+  return { exit: 'done', text: JSON.stringify(rules, null, 2), json: rules }
 }
 
 /** Asks no engine and no node: a dead engine alarms nobody. */
@@ -54,7 +70,8 @@ async function checkSnapshots(call: Call): Promise<Outcome> {
 async function listSnapshots(call: Call): Promise<Outcome> {
   const { cluster, store } = await loadCluster(call.home, clusterOf(call))
   const { proved, refused, lineages } = await readCatalogue(call.home, cluster)
-  const { openAttestations } = await import('../../workers/wiring.ts')
+  const { openAttestations, openMonthly } = await import('../../workers/wiring.ts')
+  const monthly = await openMonthly(call.home, cluster)
   // What can be restored is worth saying also when nobody can say what was rehearsed.
   const [attestations, unread] = await openAttestations(call.home, cluster).then(
     (read) => [read, null] as const,
@@ -90,6 +107,13 @@ async function listSnapshots(call: Call): Promise<Outcome> {
             one.key,
           ]),
         ).join('\n'),
+    ...(monthly.length === 0
+      ? []
+      : [
+          '',
+          'Kept for their month (requorum restore --snapshot KEY takes them, too):',
+          ...monthly.map((key) => `  ${key}`),
+        ]),
     ...(unread === null ? [] : ['', `What was rehearsed could not be read: ${unread}`]),
     ...(refused.length === 0
       ? []
@@ -121,6 +145,7 @@ async function listSnapshots(call: Call): Promise<Outcome> {
       proved: proved.map((one) => ({ ...snapshotJson(one), rehearsed: rehearsals.get(one.key) ?? null })),
       refused,
       lineages,
+      monthly,
     },
   }
 }

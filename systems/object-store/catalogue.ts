@@ -2,6 +2,7 @@ import { RequorumError, reasonOf } from '../../domain/failures.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
 import {
   lineageSchema,
+  manifestKeyOf,
   prove,
   snapshotManifestSchema,
   type Catalogue,
@@ -20,19 +21,25 @@ const MANIFEST_BYTES = 1_048_576
  * names, so that delete markers hide nothing; a manifest whose object isn't there as it says is refused with
  * the reason and hides no other.
  *
- * The newest fifty are read: older ones can be named to a restore.
+ * The newest fifty are read.
+ *
+ * @param named - the key of a snapshot that is to be read as well, however old it is, daily or monthly
  */
 export async function readCatalogue(
   store: ObjectStore,
   cluster: string,
   prefix: string,
   now: Date,
+  named?: string,
 ): Promise<Catalogue> {
-  const manifests = await newestVersions(store, `${prefix}daily/`, MANIFEST_NAME)
+  const manifests = (await newestVersions(store, `${prefix}daily/`, MANIFEST_NAME)).slice(0, NEWEST)
+  const wanted = named === undefined ? null : manifestKeyOf(named)
+  if (wanted !== null && !manifests.some(({ key }) => key === wanted))
+    manifests.push(...(await newestVersions(store, wanted, MANIFEST_NAME)))
   const proved: ProvedSnapshot[] = []
   const refused: { key: string; reason: string }[] = []
   let passing: RequorumError | undefined
-  await inParallel(8, manifests.slice(0, NEWEST), async ({ key, versionId }) => {
+  await inParallel(8, manifests, async ({ key, versionId }) => {
     const verdict = await readManifest(store, cluster, key, versionId)
     if ('refused' in verdict) {
       refused.push({ key, reason: verdict.refused })
@@ -60,6 +67,12 @@ export async function readCatalogue(
     if (read.success && read.data.cluster === cluster) lineages.push(read.data)
   }
   return { proved, lineages, refused }
+}
+
+/** The keys of the copies that are kept for their month, newest first. Whether one is whole is seen when it is named. */
+export async function monthlyCopies(store: ObjectStore, prefix: string): Promise<string[]> {
+  const manifests = await newestVersions(store, `${prefix}monthly/`, MANIFEST_NAME)
+  return manifests.map(({ key }) => key.replace(/\.json$/, '.db'))
 }
 
 async function readManifest(

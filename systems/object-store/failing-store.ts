@@ -61,6 +61,10 @@ export function failingStore(real: ObjectStore, failpoints: readonly StoreFailpo
     head: (key, versionId, options) => around('head', key, () => real.head(key, versionId, options)),
     readText: (key, versionId, maxBytes, options) =>
       around('readText', key, () => real.readText(key, versionId, maxBytes, options)),
+    copy: (from, key, options) => around('copy', key, () => real.copy(from, key, options)),
+    tag: (key, versionId, name, value, options) =>
+      around('tag', key, () => real.tag(key, versionId, name, value, options)),
+    tags: (key, versionId, options) => around('tags', key, () => real.tags(key, versionId, options)),
     check: (options) => around('check', '', () => real.check(options)),
     open: async (key, versionId, options) => {
       failAt('before', 'open', key)

@@ -42,7 +42,7 @@ export interface ObjectVersion {
 /**
  * Where snapshots are kept: one bucket that keeps every version, each object encrypted with one KMS key.
  *
- * Keys are whole keys, the configured prefix included. Nothing here overwrites or deletes.
+ * Keys are whole keys, the configured prefix included. Nothing here overwrites or deletes content.
  *
  * Every method rejects with a `RequorumError`, none of which holds a key, a token or a signature:
  * - `store-unreachable`: no connection, no answer in time, 5xx, throttling. Trying again can help.
@@ -99,6 +99,20 @@ export interface ObjectStore {
    * a version of the same second that are both not the latest come in no particular order.
    */
   versions(prefix: string, options?: StoreCallOptions): AsyncIterable<ObjectVersion>
+
+  /**
+   * Copies that version within the store, create-only, encrypted and checked as a put is. The copy has no tags.
+   * Repeating it is safe: a copy of the same size and checksum that is there already is success.
+   *
+   * @param from - as `head` gave it, with its checksum: without one nothing can be compared, and it is a mismatch
+   */
+  copy(from: StoredObject, key: string, options?: StoreCallOptions): Promise<StoredObject>
+
+  /** Sets one tag of that version and leaves its other tags as they are. */
+  tag(key: string, versionId: string, name: string, value: string, options?: StoreCallOptions): Promise<void>
+
+  /** The tags of that version. */
+  tags(key: string, versionId: string, options?: StoreCallOptions): Promise<Readonly<Record<string, string>>>
 
   /**
    * Proves within seconds that backups can work: the bucket keeps versions, a small object under

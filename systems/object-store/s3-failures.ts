@@ -68,12 +68,14 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
 const TLS = /^(ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/
 
 /** What each of these requests needs on AWS; named when the store says no. */
-export type Asked = 'put' | 'get' | 'head' | 'list' | 'check'
+export type Asked = 'put' | 'get' | 'head' | 'list' | 'copy' | 'tag' | 'check'
 const PERMISSIONS: Readonly<Record<Asked, string>> = {
   put: 's3:PutObject and, for the KMS key, kms:GenerateDataKey',
   get: 's3:GetObjectVersion and, for the KMS key, kms:Decrypt',
   head: 's3:GetObject and s3:GetObjectVersion (with kms:Decrypt for the checksum)',
   list: 's3:ListBucketVersions',
+  copy: 's3:GetObjectVersion, s3:PutObject and, for the KMS key, kms:Decrypt and kms:GenerateDataKey',
+  tag: 's3:GetObjectVersionTagging and s3:PutObjectVersionTagging',
   check: 's3:GetBucketVersioning',
 }
 

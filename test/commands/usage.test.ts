@@ -18,6 +18,8 @@ const VERBS = [
   ['refuse'],
   ['snapshots'],
   ['snapshots', 'check'],
+  ['snapshots', 'rules'],
+  ['retire'],
   ['rehearse'],
   ['validate'],
   ['drill'],

@@ -12,6 +12,7 @@ import { identityFor, loadCluster } from '../../workers/home.ts'
 import { partTarget } from '../../lab/parts/parts.mjs'
 import { clusterYaml, TestHome, type Ended, type Running } from './command-line.ts'
 
+const NAMED = 'daily/snapshot-20261122T020000Z.db'
 const server = partTarget('temporal')
 const skip = existsSync(server) ? false : `${server} isn't there: run node scripts/setup.mjs --for test`
 
@@ -160,6 +161,12 @@ describe('with a real engine', { skip }, () => {
   })
 
   describe('restore', () => {
+    test('of what is no key of a snapshot is refused before it is started', async () => {
+      const { code, error } = await run('restore', 'prod', '--snapshot', 'latest')
+      assert.equal(code, 2)
+      assert.match(error, /a key like daily\/snapshot-20261122T020000Z\.db/)
+    })
+
     test('nothing waits before it: approve sends nothing and ends with 3', async () => {
       const { code, out } = await run('approve', 'prod', '--plan', '3fa9c1d2')
       assert.equal(code, 3)
@@ -167,14 +174,14 @@ describe('with a real engine', { skip }, () => {
     })
 
     test('stops at the person with the plan, the commands and 4', async () => {
-      const { code, out } = await run('restore', 'prod', '--snapshot', 'daily/x.db')
+      const { code, out } = await run('restore', 'prod', '--snapshot', NAMED)
       assert.equal(code, 4)
       assert.match(out, /✓ Survey nodes .*: 3 reached/)
       assert.match(
         out,
         /waits for a person: destroy, plan 3fa9c1d2\n {2}0 of 2 approvals, until .* UTC \(in (60 min|1\.0 h)\)/,
       )
-      assert.match(out, /All of prod is restored from daily\/x\.db/)
+      assert.match(out, /All of prod is restored from daily\/snapshot-20261122T020000Z\.db/)
       assert.match(out, /requorum approve prod --plan 3fa9c1d2/)
     })
 
@@ -443,8 +450,29 @@ describe('with a real engine', { skip }, () => {
     })
   })
 
+  describe('retire', () => {
+    test('says what it would end, and ends nothing without the name once more', async () => {
+      home.write('gone', yaml('gone'))
+      await run('schedule', 'apply', 'gone')
+      const { code, out } = await run('retire', 'gone')
+      assert.equal(code, 0)
+      assert.match(out, /gone: backup-gone, rehearse-gone, freshness-gone\. Nothing was changed/)
+      assert.match(out, /must not be deleted: it could not be read/)
+      assert.equal((await run('retire', 'gone', '--confirm', 'prod')).code, 2)
+      assert.equal((await schedule('gone').describe()).state.paused, false)
+    })
+
+    test('ends the schedules, and a second time finds none', async () => {
+      const { code, out } = await run('retire', 'gone', '--confirm', 'gone')
+      assert.equal(code, 0)
+      assert.match(out, /gone: ended backup-gone, rehearse-gone, freshness-gone\./)
+      await assert.rejects(schedule('gone').describe())
+      assert.match((await run('retire', 'gone', '--confirm', 'gone')).out, /gone: has no schedules/)
+    })
+  })
+
   test('plan restore prints every command of every step on every node, and the way back', async () => {
-    const { code, out } = await run('plan', 'restore', 'idle', '--snapshot', 'daily/x.db')
+    const { code, out } = await run('plan', 'restore', 'idle', '--snapshot', NAMED)
     assert.equal(code, 0)
     assert.match(out, /Nothing was touched, and nothing waits for approval/)
     assert.match(out, /skipped +daily\/newer\.db: gone/)

@@ -19,7 +19,8 @@ import { partPath } from '../../lab/parts/parts.mjs'
 import { startStore, type Store } from '../../lab/services/store.ts'
 import { failingStore } from '../../systems/object-store/failing-store.ts'
 import type { NewObject, ObjectStore, ObjectVersion } from '../../systems/object-store/object-store.ts'
-import { createS3Store, LARGEST_PUT_BYTES } from '../../systems/object-store/s3-store.ts'
+import { LARGEST_PUT_BYTES } from '../../systems/object-store/s3-puts.ts'
+import { createS3Store } from '../../systems/object-store/s3-store.ts'
 
 const MIB = 1024 * 1024
 

@@ -38,6 +38,7 @@ export function clusterConfig(
     drill?: object
     freshness?: object
     rehearsal?: object
+    retention?: object
   } = {},
 ): ClusterConfig {
   return clusterSchema.parse({

@@ -48,6 +48,8 @@ describe('a backup', () => {
       'readCatalogue',
       'storeSnapshot: daily',
       'commitSnapshot: daily',
+      'keepMonth',
+      'releaseSuperseded',
       'pruneLocal',
     ])
     assert.equal(verdict.outcome, 'proved')
@@ -55,6 +57,26 @@ describe('a backup', () => {
     assert.equal(verdict.versionId, `v-${verdict.key}`)
     assert.equal(model.proved[0]?.key, verdict.key)
     assert.equal(model.proved[0]?.source.memberId, MEMBERS[1]?.id)
+  })
+
+  test('is proved although the store can’t be put in order, and says so', async () => {
+    const model = living()
+    model.fail(called('keepMonth'), { code: 'store-refused' })
+    model.fail(called('releaseSuperseded'), { code: 'store-refused' })
+    const { outcome, warnings } = await proved(model)
+    assert.equal(outcome, 'proved')
+    assert.deepEqual(
+      warnings.map((warning) => warning.split(':')[0]),
+      ['Keep the first of the month', 'Let superseded ones expire'],
+    )
+    assert.equal(model.begun('pruneLocal').length, 1)
+  })
+
+  test('lets nothing expire before as many newer ones are proved as are always kept', async () => {
+    const model = living()
+    model.proved = model.proved.slice(0, 1)
+    await proved(model)
+    assert.equal(model.begun('releaseSuperseded').length, 0)
   })
 
   test('takes the next member when one fails, and never the same twice', async () => {
@@ -150,10 +172,16 @@ describe('an implausible snapshot', () => {
       const model = living()
       const before = model.proved
       model.saved = saved
+      // The alarm matters more than the order in the store.
+      model.fail(called('releaseQuarantined'), { code: 'store-refused' })
       const { code, message } = await failed(model)
       assert.equal(code, 'snapshot-implausible')
       assert.match(message, words)
-      assert.deepEqual(model.outline().slice(-2), ['storeSnapshot: quarantine', 'noteQuarantine: quarantine'])
+      assert.deepEqual(model.outline().slice(-3), [
+        'storeSnapshot: quarantine',
+        'noteQuarantine: quarantine',
+        'releaseQuarantined: quarantine',
+      ])
       assert.deepEqual(model.proved, before)
       assert.equal(model.begun('pruneLocal').length, 0)
     })

@@ -18,6 +18,7 @@ import type { Mark, RecoveryRecord } from '../../domain/recovery-record.ts'
 import type { Catalogue, SavedSnapshot, SnapshotManifest, ProvedSnapshot } from '../../domain/snapshot.ts'
 import { prove } from '../../domain/snapshot.ts'
 import { NO_LEADER, type Member, type NodeSurvey, type ReachedNode } from '../../domain/survey.ts'
+import { monthlyKeyOf } from '../../domain/retention.ts'
 import { etcdId, revision, sha256 } from '../../domain/values.ts'
 import { isCheckName, listChecks, type CheckName } from '../../domain/validation/checks.ts'
 import { pass, type Finding } from '../../domain/validation/finding.ts'
@@ -483,6 +484,11 @@ export class ModelCluster {
       }),
     noteQuarantine: (_cluster, key) =>
       this.#did({ activity: 'noteQuarantine', node: null, what: area(key) }, () => undefined),
+    keepMonth: ({ key }) =>
+      this.#did({ activity: 'keepMonth', node: null, what: '' }, () => monthlyKeyOf(key)),
+    releaseQuarantined: (_cluster, key) =>
+      this.#did({ activity: 'releaseQuarantined', node: null, what: area(key) }, () => undefined),
+    releaseSuperseded: () => this.#did({ activity: 'releaseSuperseded', node: null, what: '' }, () => 0),
     pruneLocal: ({ node }) => this.#did({ activity: 'pruneLocal', node, what: '' }, (): string[] => []),
 
     readCatalogue: () =>

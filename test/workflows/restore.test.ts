@@ -155,8 +155,13 @@ describe('a restore', () => {
     assert.equal(model.begun('stageSnapshot').length, 3)
 
     const other = engine.cluster()
-    const failure = await (await engine.restore(other, { snapshot: 'daily/none.db' })).failure()
-    assert.equal(failure.code, 'no-candidate')
+    for (const [snapshot, code] of [
+      ['daily/snapshot-19990101T000000Z.db', 'no-candidate'],
+      ['../daily/x.db', 'input-invalid'],
+    ] as const) {
+      const failure = await (await engine.restore(other, { snapshot })).failure()
+      assert.equal(failure.code, code)
+    }
     assert.equal(other.begun('stageSnapshot').length, 0)
     for (const node of other.nodes.values()) assert.equal(node.lock, null)
   })

@@ -4,6 +4,7 @@ import { RequorumError } from '../../domain/failures.ts'
 import { restoreWishes } from '../../domain/fence.ts'
 import { fenceWishes, type FenceWishes } from '../../domain/fence-watch.ts'
 import { validationWishes, type ValidationWishes } from '../../domain/validation/checks.ts'
+import { namedSnapshot } from '../../domain/snapshot.ts'
 import { toFailure } from './failure.ts'
 
 /** The cluster that a run is asked for, whatever was typed into the Temporal UI. Ends the run when it is none. */
@@ -31,6 +32,13 @@ export function validationOf(request: unknown): ValidationWishes {
     why: `"${issue?.path.join('.') ?? ''}": ${issue?.message ?? 'unknown'}`,
     todo: 'Start it with an input like {"cluster":"prod"} or {"cluster":"prod","skip":["canary"]}.',
   })
+}
+
+/** The snapshot that is asked for by its key; undefined for the newest. @throws RequorumError `input-invalid` */
+export function namedSnapshotOf(request: unknown): string | undefined {
+  return typeof request === 'object' && request !== null && 'snapshot' in request
+    ? namedSnapshot(request.snapshot)
+    : undefined
 }
 
 /** The nodes that a restore is told are off. @throws RequorumError `input-invalid` */

@@ -1,0 +1,55 @@
+import { randomBytes } from 'node:crypto'
+import { GetBucketVersioningCommand, HeadObjectCommand } from '@aws-sdk/client-s3'
+import { RequorumError } from '../../domain/failures.ts'
+import { compactUtc } from '../../domain/values.ts'
+import type { ObjectStore, StoreCallOptions } from './object-store.ts'
+import { noVersions, refuseOtherKey } from './s3-answers.ts'
+import { placeOf } from './s3-failures.ts'
+import type { S3Requests } from './s3-requests.ts'
+
+export function s3Check(
+  { config, client, limits: { checkMs }, request, refuseIfAborted }: S3Requests,
+  texts: Pick<ObjectStore, 'putText' | 'readText'>,
+): Pick<ObjectStore, 'check'> {
+  const check = async ({ signal }: StoreCallOptions = {}): Promise<void> => {
+    const deadline = AbortSignal.timeout(checkMs)
+    const both = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
+    try {
+      await checkWithin(both)
+    } catch (error) {
+      refuseIfAborted(signal, 'check whether backups can be stored')
+      if (!deadline.aborted) throw error
+      throw new RequorumError('store-unreachable', {
+        what: `Could not check ${placeOf(config)}.`,
+        why: `it did not answer everything within ${checkMs / 1000} s`,
+        todo: 'Look whether the store and its KMS are up and can be reached from this host; then check again.',
+      })
+    }
+  }
+
+  const checkWithin = async (signal: AbortSignal): Promise<void> => {
+    const versioning = await request('check', 'ask whether versions are kept', signal, (options) =>
+      client.send(new GetBucketVersioningCommand({ Bucket: config.bucket }), options),
+    )
+    if (versioning.Status !== 'Enabled') noVersions(config)
+    const text = `Requorum was here at ${new Date().toISOString()} (${randomBytes(8).toString('hex')})\n`
+    const name = `${compactUtc(new Date())}-${randomBytes(4).toString('hex')}.txt`
+    const probe = await texts.putText(`${config.prefix}probe/${name}`, text, { signal })
+    const back = await texts.readText(probe.key, probe.versionId, 1_024, { signal })
+    if (back !== text) {
+      throw new RequorumError('store-mismatch', {
+        what: `The ${placeOf(config)} gave back something else than was stored in ${probe.key}.`,
+        todo: 'Do not trust this store with snapshots; look what stands between it and this host.',
+      })
+    }
+    const kept = await request('head', `look at ${probe.key}`, signal, (options) =>
+      client.send(
+        new HeadObjectCommand({ Bucket: config.bucket, Key: probe.key, VersionId: probe.versionId }),
+        options,
+      ),
+    )
+    refuseOtherKey(config, probe.key, kept)
+  }
+
+  return { check }
+}

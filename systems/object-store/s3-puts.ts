@@ -1,0 +1,198 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PutObjectCommand, type PutObjectCommandOutput } from '@aws-sdk/client-s3'
+import type { ClusterConfig } from '../../domain/cluster-config.ts'
+import { RequorumError } from '../../domain/failures.ts'
+import type { StoredObject } from '../../domain/snapshot.ts'
+import { sha256 as sha256Schema, type Sha256 } from '../../domain/values.ts'
+import { metered } from './metered.ts'
+import type { NewObject, ObjectStore, PutOptions, StoreCallOptions } from './object-store.ts'
+import { acknowledged } from './s3-answers.ts'
+import { httpStatusOf, neverConnected, placeOf } from './s3-failures.ts'
+import type { S3Requests } from './s3-requests.ts'
+
+/** S3's limit for one PutObject (S3 User Guide, "Uploading objects"): 5 GiB. */
+export const LARGEST_PUT_BYTES = 5 * 1024 ** 3
+
+/** How long a put waits before its second and its third attempt, in milliseconds. */
+const PUT_PAUSES_MS = [500, 2_000]
+
+type Puts = Pick<ObjectStore, 'put' | 'putText'>
+
+/** Puts that look before they send again, by means of these reads. */
+export function s3Puts(
+  { config, client, failureOf, refuseIfAborted }: S3Requests,
+  reads: Pick<ObjectStore, 'head' | 'open'>,
+): Puts {
+  const put = async (object: NewObject, options: PutOptions = {}): Promise<StoredObject> => {
+    refuseTooLarge(object)
+    const doing = `store ${object.key}`
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await putOnce(object, options)
+      } catch (error) {
+        refuseIfAborted(options.signal, doing)
+        // Only these two leave open whether the object is there: 412 says so, a lost answer says nothing.
+        const taken = error instanceof PreconditionFailed
+        if (!taken && !(error instanceof RequestFailed && error.failure.retryable)) throw unwrapped(error)
+        const present = error.mayHaveArrived ? await lookFor(object, options, taken) : null
+        if (present !== null) return present
+        const pause = PUT_PAUSES_MS[attempt - 1]
+        if (pause === undefined) throw unwrapped(error)
+        await sleep(pause * (0.75 + Math.random() / 2), undefined, { signal: options.signal }).catch(
+          () => undefined,
+        )
+        refuseIfAborted(options.signal, doing)
+      }
+    }
+  }
+
+  const putOnce = async (object: NewObject, { signal, onBytes }: PutOptions): Promise<StoredObject> => {
+    const doing = `store ${object.key}`
+    refuseIfAborted(signal, doing)
+    const source = await object.open()
+    let sourceFailure: Error | undefined
+    const stop = new AbortController()
+    const body = metered(source, {
+      sizeBytes: object.sizeBytes,
+      onBytes,
+      failed: (error) => error,
+      wrongSize: (passed) => sizeChanged(object, passed),
+    })
+    // The SDK only pipes the body: without this a source that failed would leave the request open until the
+    // store gives up.
+    body.on('error', (error) => {
+      sourceFailure ??= error
+      stop.abort()
+    })
+    const abortSignal = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
+    let answer: PutObjectCommandOutput
+    try {
+      answer = await client.send(putCommand(config, object, body), { abortSignal })
+    } catch (error) {
+      refuseIfAborted(signal, doing)
+      if (sourceFailure !== undefined) throw sourceFailure
+      const failure = await failureOf(error, 'put', doing)
+      if (httpStatusOf(error) === 412) throw new PreconditionFailed(failure)
+      throw new RequestFailed(failure, !neverConnected(error))
+    } finally {
+      body.destroy()
+      source.destroy()
+    }
+    return acknowledged(config, object, answer)
+  }
+
+  /**
+   * Whether the object is there already as it should be; null when it isn't there, or when the store can't be
+   * asked. An object with other content is an error: it will never become ours.
+   */
+  const lookFor = async (
+    object: NewObject,
+    { signal }: PutOptions,
+    taken: boolean,
+  ): Promise<StoredObject | null> => {
+    let present: StoredObject | null
+    try {
+      present = await reads.head(object.key, undefined, { signal })
+      if (present === null) return null
+      if (present.sizeBytes === object.sizeBytes && present.sha256 === null) {
+        present = { ...present, sha256: await hashOf(present, signal) }
+      }
+    } catch (error) {
+      refuseIfAborted(signal, `store ${object.key}`)
+      // After a lost answer the put's own failure says more than this one's.
+      if (error instanceof RequorumError && (error.retryable || !taken)) return null
+      throw error
+    }
+    if (present.sizeBytes === object.sizeBytes && present.sha256 === object.sha256) return present
+    throw new RequorumError('store-mismatch', {
+      what: `${object.key} is already in ${placeOf(config)}, with other content.`,
+      why:
+        `it has ${present.sizeBytes} bytes and SHA-256 ${present.sha256?.slice(0, 12)}…, ` +
+        `ours has ${object.sizeBytes} bytes and ${object.sha256.slice(0, 12)}…`,
+      todo: 'Leave it as it is and store under another name; look who else writes below this prefix.',
+    })
+  }
+
+  const hashOf = async (version: StoredObject, signal: AbortSignal | undefined): Promise<Sha256> => {
+    const { body } = await reads.open(version.key, version.versionId, { signal })
+    const hash = createHash('sha256')
+    for await (const chunk of body) hash.update(Buffer.from(chunk))
+    return sha256Schema.parse(hash.digest('hex'))
+  }
+
+  const putText = (key: string, text: string, options: StoreCallOptions = {}): Promise<StoredObject> => {
+    const content = Buffer.from(text, 'utf8')
+    const hash = sha256Schema.parse(createHash('sha256').update(content).digest('hex'))
+    const open = (): Promise<Readable> => Promise.resolve(Readable.from([content]))
+    return put({ key, sizeBytes: content.length, sha256: hash, open }, options)
+  }
+
+  return { put, putText }
+}
+
+/** A put that the store or the connection failed; carries the failure as the caller will see it. */
+class RequestFailed extends Error {
+  readonly failure: RequorumError
+  readonly mayHaveArrived: boolean
+  constructor(failure: RequorumError, mayHaveArrived = true) {
+    super(failure.message)
+    this.failure = failure
+    this.mayHaveArrived = mayHaveArrived
+  }
+}
+/** 412: something has this key already. */
+class PreconditionFailed extends RequestFailed {}
+
+function unwrapped(error: unknown): unknown {
+  return error instanceof RequestFailed ? error.failure : error
+}
+
+function putCommand(config: ClusterConfig['store'], object: NewObject, body: Readable): PutObjectCommand {
+  const command = new PutObjectCommand({
+    Bucket: config.bucket,
+    Key: object.key,
+    Body: body,
+    ContentLength: object.sizeBytes,
+    ContentType: /\.json$/.test(object.key) ? 'application/json' : 'application/octet-stream',
+    IfNoneMatch: '*',
+    ServerSideEncryption: 'aws:kms',
+    SSEKMSKeyId: config.kmsKeyId,
+    ChecksumSHA256: Buffer.from(object.sha256, 'hex').toString('base64'),
+  })
+  // A stream goes out as UNSIGNED-PAYLOAD otherwise, and the signature would say nothing about the content.
+  command.middlewareStack.add(
+    (next) => (args) => {
+      if (hasHeaders(args.request)) args.request.headers['x-amz-content-sha256'] = object.sha256
+      return next(args)
+    },
+    { step: 'build', name: 'signedPayload', priority: 'low' },
+  )
+  return command
+}
+
+function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
+  return (
+    typeof request === 'object' &&
+    request !== null &&
+    'headers' in request &&
+    typeof request.headers === 'object'
+  )
+}
+
+function refuseTooLarge({ key, sizeBytes }: NewObject): void {
+  if (sizeBytes <= LARGEST_PUT_BYTES) return
+  throw new RequorumError('snapshot-too-large', {
+    what: `${key} has ${sizeBytes} bytes, more than the 5 GiB that S3 takes in a single put.`,
+    todo: 'Compact and defragment etcd, so that the snapshot gets smaller; Requorum stores no larger one yet.',
+  })
+}
+
+function sizeChanged({ key, sizeBytes }: NewObject, passed: number): RequorumError {
+  return new RequorumError('store-mismatch', {
+    what: `The content for ${key} was to have ${sizeBytes} bytes.`,
+    why: passed > sizeBytes ? 'it went on after that' : `it ended after ${passed}`,
+    todo: 'Save the snapshot again: its file changed after it was measured. Nothing was stored.',
+  })
+}

@@ -1,0 +1,164 @@
+/** Monthly copies and expiry by tag, against the lab's real store. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { after, before, describe, test } from 'node:test'
+import { RequorumError } from '../../domain/failures.ts'
+import { EXPIRES_TAG } from '../../domain/retention.ts'
+import { manifestKeyOf, prove, type ProvedSnapshot, type StoredObject } from '../../domain/snapshot.ts'
+import { sha256 } from '../../domain/values.ts'
+import { startStore, type Store } from '../../lab/services/store.ts'
+import { monthlyCopies, readCatalogue } from '../../systems/object-store/catalogue.ts'
+import { failingStore } from '../../systems/object-store/failing-store.ts'
+import { keepMonth, letExpire, releaseSuperseded } from '../../systems/object-store/keep.ts'
+import type { ObjectStore } from '../../systems/object-store/object-store.ts'
+import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { BucketAdmin } from '../lab/bucket-admin.ts'
+import { snapshotOf } from '../unit/examples.ts'
+
+const PREFIX = 'retained/'
+const now = new Date('2026-12-02T00:00:00Z')
+
+describe('retention in the store', () => {
+  let dir: string
+  let lab: Store
+  let store: ObjectStore
+  let admin: BucketAdmin
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'requorum-retention-'))
+    lab = await startStore({ dir: join(dir, 'store'), say: () => undefined })
+    store = createS3Store({ home: dir, config: { ...lab, prefix: PREFIX, pathStyle: true } })
+    admin = await BucketAdmin.of({ store: lab })
+  })
+  after(async () => {
+    await lab.stop()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  /** A snapshot as a backup leaves it: object, then manifest. */
+  const proved = async (prefix: string, takenAt: string): Promise<ProvedSnapshot> => {
+    const content = Buffer.from(`a keyspace at ${takenAt}`)
+    const sum = sha256.parse(createHash('sha256').update(content).digest('hex'))
+    const made = snapshotOf(takenAt)
+    const key = `${prefix}${made.key}`
+    const open = (): Promise<Readable> => Promise.resolve(Readable.from([content]))
+    const stored = await store.put({ key, sizeBytes: content.length, sha256: sum, open })
+    const manifest = { ...made, key, versionId: stored.versionId, sha256: sum, sizeBytes: content.length }
+    await store.putText(manifestKeyOf(key), JSON.stringify(manifest))
+    const verdict = prove(manifest, stored)
+    assert.ok('proved' in verdict)
+    return verdict.proved
+  }
+
+  const tagged = async (prefix: string): Promise<string[]> => {
+    const found: string[] = []
+    for await (const { key, versionId, deleteMarker } of store.versions(prefix)) {
+      if (deleteMarker) continue
+      const tags = await store.tags(key, versionId)
+      if (tags[EXPIRES_TAG.name] === EXPIRES_TAG.value) found.push(key.slice(prefix.length))
+    }
+    return found.sort()
+  }
+
+  test('the copy of the month is a snapshot of its own: found by its name, proved, encrypted, restorable', async () => {
+    const prefix = `${PREFIX}month/`
+    const first = await proved(prefix, '2026-12-01T02:00:00Z')
+    const key = await keepMonth(store, prefix, first)
+    assert.equal(key, `${prefix}monthly/snapshot-20261201T020000Z.db`)
+    assert.deepEqual(await monthlyCopies(store, prefix), [key])
+
+    const later = await proved(prefix, '2026-12-01T08:00:00Z')
+    assert.equal(await keepMonth(store, prefix, later), null, 'its month has one')
+
+    const without = await readCatalogue(store, 'prod', prefix, now)
+    assert.deepEqual(
+      without.proved.map((one) => one.key),
+      [later.key, first.key],
+    )
+    const { proved: named } = await readCatalogue(store, 'prod', prefix, now, key)
+    const copy = named.find((one) => one.key === key)
+    assert.equal(copy?.sha256, first.sha256)
+    assert.notEqual(copy?.versionId, first.versionId)
+    const read = await store.readText(key, copy?.versionId ?? '', 100)
+    assert.equal(read, 'a keyspace at 2026-12-01T02:00:00Z')
+    const headers = await admin.head(key, copy?.versionId ?? '')
+    assert.equal(headers.get('x-amz-server-side-encryption-aws-kms-key-id'), lab.kmsKeyId)
+  })
+
+  test('a copy whose answers were lost is found and not made twice', async () => {
+    const prefix = `${PREFIX}lost/`
+    const first = await proved(prefix, '2026-12-01T02:00:00Z')
+    const lost = (): RequorumError => new RequorumError('store-unreachable', { what: 'lost', todo: 'again' })
+    const twin = failingStore(store, [
+      { method: 'copy', when: 'after', error: lost },
+      { method: 'putText', when: 'after', error: lost },
+    ])
+    await assert.rejects(keepMonth(twin, prefix, first))
+    assert.deepEqual(await monthlyCopies(store, prefix), [], 'without a manifest there is no copy')
+    await assert.rejects(keepMonth(twin, prefix, first))
+    assert.equal(await keepMonth(twin, prefix, first), null)
+    assert.deepEqual(twin.fired(), [1, 1])
+    assert.equal((await admin.versions(`${prefix}monthly/`)).length, 2)
+  })
+
+  test('something else under the name of the copy is left alone, and said', async () => {
+    const prefix = `${PREFIX}foreign/`
+    const first = await proved(prefix, '2026-12-01T02:00:00Z')
+    await store.putText(`${prefix}monthly/snapshot-20261201T020000Z.db`, 'somebody else was here')
+    await assert.rejects(
+      keepMonth(store, prefix, first),
+      (error) => error instanceof RequorumError && error.code === 'store-mismatch',
+    )
+  })
+
+  test('what is superseded may expire, under a delete marker too; what is newer, and other tags, stay as they are', async () => {
+    const prefix = `${PREFIX}expire/`
+    const old = await proved(prefix, '2026-11-01T02:00:00Z')
+    const hidden = await proved(prefix, '2026-11-01T08:00:00Z')
+    const kept = await proved(prefix, '2026-11-01T14:00:00Z')
+    await store.putText(old.key.replace(/\.db$/, '.rehearsed-20261101T090000Z.json'), '{}')
+    await store.putText(`${prefix}daily/snapshot-20261101T030000Z.db`, 'half a backup: no manifest')
+    await store.putText(`${prefix}daily/notes.txt`, 'of a person')
+    await admin.hide(hidden.key)
+    await store.tag(old.key, old.versionId, 'team', 'storage')
+    await keepMonth(store, prefix, old)
+
+    assert.equal(await releaseSuperseded(store, prefix, kept.takenAt), 8)
+    assert.deepEqual(await tagged(prefix), [
+      'daily/snapshot-20261101T020000Z.db',
+      'daily/snapshot-20261101T020000Z.json',
+      'daily/snapshot-20261101T020000Z.rehearsed-20261101T090000Z.json',
+      'daily/snapshot-20261101T030000Z.db',
+      'daily/snapshot-20261101T080000Z.db',
+      'daily/snapshot-20261101T080000Z.json',
+      'monthly/snapshot-20261101T020000Z.db',
+      'monthly/snapshot-20261101T020000Z.json',
+    ])
+    assert.equal((await store.tags(old.key, old.versionId))['team'], 'storage')
+    assert.equal(await releaseSuperseded(store, prefix, kept.takenAt), 0, 'a second time there is nothing')
+  })
+
+  test('a copy is not born expiring, although its original is', async () => {
+    const prefix = `${PREFIX}born/`
+    const first = await proved(prefix, '2026-12-01T02:00:00Z')
+    assert.equal(await letExpire(store, first), true)
+    const key = await keepMonth(store, prefix, first)
+    assert.ok(key !== null)
+    const copy: StoredObject | null = await store.head(key)
+    assert.deepEqual(await store.tags(key, copy?.versionId ?? ''), {})
+  })
+
+  test('a copy of what is gone says so', async () => {
+    const prefix = `${PREFIX}gone/`
+    const first = await proved(prefix, '2026-12-01T02:00:00Z')
+    await admin.remove(first.key, first.versionId)
+    await assert.rejects(
+      keepMonth(store, prefix, first),
+      (error) => error instanceof RequorumError && error.code === 'store-object-missing',
+    )
+  })
+})
