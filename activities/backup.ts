@@ -11,9 +11,10 @@ import {
 } from '../domain/snapshot.ts'
 import { sha256, type Revision, type Sha256 } from '../domain/values.ts'
 import { keepMonth, letExpire, releaseSuperseded } from '../systems/object-store/keep.ts'
-import { readSnapshotFile, saveSnapshot, takeInventory } from '../systems/etcd/snapshot-file.ts'
+import { saveSnapshot, takeInventory } from '../systems/etcd/snapshot-file.ts'
 import type { ControlPlaneNode } from '../systems/node/control-plane-node.ts'
 import { nodeAt, type NodeRef, type Systems } from './systems.ts'
+import { storeFrom, type Way } from './transfer.ts'
 import { watched } from './watched.ts'
 
 export interface SaveRequest extends NodeRef {
@@ -51,20 +52,13 @@ export function createBackupActivities(systems: Systems) {
       }))
     },
 
-    /** Relays a saved snapshot into the store, streaming: the worker's memory doesn't grow with its size. */
-    async storeSnapshot(saved: SavedSnapshot & { cluster: string }, key: string): Promise<StoredObject> {
+    /** Puts a saved snapshot into the store. The worker's memory doesn't grow with its size, whichever way it goes. */
+    async storeSnapshot(
+      saved: SavedSnapshot & { cluster: string },
+      key: string,
+    ): Promise<StoredObject & { way?: Way }> {
       const at = await nodeAt(systems, { cluster: saved.cluster, node: saved.node })
-      return watched(({ signal }) =>
-        systems.storeFor(at.config).put(
-          {
-            key,
-            sizeBytes: saved.sizeBytes,
-            sha256: saved.sha256,
-            open: () => readSnapshotFile(at, saved.path, signal),
-          },
-          { signal },
-        ),
-      )
+      return watched((watching) => storeFrom(at, systems.storeFor(at.config), saved, key, watching))
     },
 
     /**

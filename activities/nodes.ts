@@ -1,6 +1,3 @@
-import { createHash } from 'node:crypto'
-import { Transform } from 'node:stream'
-import { RequorumError } from '../domain/failures.ts'
 import { neededFiles } from '../domain/joining-certificates.ts'
 import type { NodeAction } from '../domain/node-actions.ts'
 import { stagedSnapshotPath } from '../domain/node-paths.ts'
@@ -8,7 +5,7 @@ import type { ProvedSnapshot } from '../domain/snapshot.ts'
 import type { NodeSurvey } from '../domain/survey.ts'
 import { typedId } from '../domain/values.ts'
 import type { Check, RestoredExpectation } from '../domain/verdict.ts'
-import { checkSnapshotFile, writeSnapshotFile } from '../systems/etcd/snapshot-file.ts'
+import { checkSnapshotFile } from '../systems/etcd/snapshot-file.ts'
 import { compareHashes } from '../systems/etcd/keyspace-hash.ts'
 import { readMember, readMembers } from '../systems/etcd/member.ts'
 import { awaitPeerPort } from '../systems/etcd/peer-port.ts'
@@ -18,6 +15,7 @@ import { fileFaults } from '../systems/node/needed-files.ts'
 import { surveyNode } from '../systems/node/survey.ts'
 import { awaitRestoredCluster, disarmAndProbe, validateCluster } from '../systems/etcd/validation.ts'
 import { everyNode, nodeAt, type NodeRef, type Systems } from './systems.ts'
+import { damaged, fetchOnto } from './transfer.ts'
 import { watched } from './watched.ts'
 
 export function createNodeActivities(systems: Systems) {
@@ -53,40 +51,14 @@ export function createNodeActivities(systems: Systems) {
     async stageSnapshot(ref: NodeRef, snapshot: ProvedSnapshot): Promise<string> {
       const at = await nodeAt(systems, ref)
       const path = stagedSnapshotPath(at.config.backup.directory, snapshot.sha256)
-      return watched(async ({ signal }) => {
+      return watched(async (watching) => {
+        const { signal } = watching
         const there = await at.shell.run(at.node, ['sha256sum', '--', path], {
           timeoutMs: at.config.limits.transfer,
           signal,
         })
         const known = there.code === 0 && there.stdout.startsWith(snapshot.sha256)
-        if (!known) {
-          const { body, sizeBytes } = await systems
-            .storeFor(at.config)
-            .open(snapshot.key, snapshot.versionId, { signal })
-          if (sizeBytes !== snapshot.sizeBytes) {
-            body.destroy()
-            throw damaged(
-              snapshot,
-              `the store sends ${sizeBytes} bytes, the manifest says ${snapshot.sizeBytes}`,
-            )
-          }
-          const hash = createHash('sha256')
-          const hashed = body.pipe(
-            new Transform({
-              transform(chunk: Buffer, _encoding, done) {
-                hash.update(chunk)
-                done(null, chunk)
-              },
-            }),
-          )
-          body.once('error', (error) => hashed.destroy(error))
-          // Held against the manifest on the node too; this one tells a damaged object from a damaged transfer.
-          await writeSnapshotFile(at, path, snapshot, hashed, signal).catch((error: unknown) => {
-            throw hashed.readableEnded && hash.digest('hex') !== snapshot.sha256
-              ? damaged(snapshot, 'its content has another SHA-256 than its manifest')
-              : error
-          })
-        }
+        const way = known ? null : await fetchOnto(at, systems.storeFor(at.config), snapshot, path, watching)
         const facts = await checkSnapshotFile(at, path, signal)
         if (
           facts.revision !== snapshot.revision ||
@@ -98,7 +70,8 @@ export function createNodeActivities(systems: Systems) {
             `etcdutl reads revision ${facts.revision} and ${facts.totalKeys} keys out of it`,
           )
         }
-        return known ? `was there: ${path}` : path
+        if (way === null) return `was there: ${path}`
+        return way.by === 'node' ? path : `${path}, through the worker: ${way.because}`
       })
     },
 
@@ -170,12 +143,4 @@ export function createNodeActivities(systems: Systems) {
   async function someNodes(cluster: string, names: readonly string[]) {
     return (await everyNode(systems, cluster)).filter(({ node }) => names.includes(node.name))
   }
-}
-
-function damaged(snapshot: ProvedSnapshot, why: string): RequorumError {
-  return new RequorumError('snapshot-damaged', {
-    what: `${snapshot.key} can't be restored from.`,
-    why,
-    todo: 'The next older snapshot is taken. Keep this one for study.',
-  })
 }

@@ -19,6 +19,13 @@ export const duration = z
   .regex(/^\d+(s|m|h|d)$/, 'a duration like 90s, 10m, 6h or 2d')
   .transform((text) => Number(text.slice(0, -1)) * (UNIT_MS[text.slice(-1)] ?? Number.NaN))
 
+const UNIT_BYTES: Record<string, number> = { K: 1_024, M: 1_024 ** 2, G: 1_024 ** 3 }
+
+const bytes = z
+  .string()
+  .regex(/^[1-9]\d*[KMG]iB$/, 'a size like 512KiB, 20MiB or 1GiB')
+  .transform((text) => Number(text.slice(0, -4)) * (UNIT_BYTES[text.slice(-4, -3)] ?? Number.NaN))
+
 const checkLimit = duration.refine((ms) => ms >= 1_000 && ms <= 3_600_000, 'between 1s and 1h')
 
 const atLeastADay = duration.refine((ms) => ms >= 24 * HOUR_MS, 'at least 1d')
@@ -133,6 +140,18 @@ const writtenSchema = z.strictObject({
     credentialsFile: z.string().min(1).optional(),
     profile: z.string().min(1).optional(),
   }),
+  /** How snapshots come to the store and back. */
+  transfer: z
+    .strictObject({
+      /**
+       * `direct`: by the node itself, with a URL that is good for one object and for minutes. `relay`: through the
+       * worker. `auto`: directly where the node reaches the store.
+       */
+      way: z.enum(['auto', 'direct', 'relay']).default('auto'),
+      /** The most that one transfer takes of the line, as `20MiB` a second. */
+      bandwidth: bytes.optional(),
+    })
+    .prefault({}),
   backup: z
     .strictObject({
       every: duration.prefault('6h'),

@@ -95,6 +95,8 @@ export interface BackupVerdict {
   readonly sizeBytes: number
   readonly totalKeys: number
   readonly source: string
+  /** Who brought it to the store: its own node, or the worker, and then why. */
+  readonly broughtBy?: string
   readonly pruned: readonly string[]
   readonly warnings: readonly string[]
 }

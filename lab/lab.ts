@@ -113,6 +113,7 @@ async function bringUp(name: string, dir: string, request: LabRequest): Promise<
   const layers = [...(profile === 'kubeadm' ? [kubernetesParts().layer] : []), part.layer]
   const seed =
     profile === 'etcd' && request.joinOneByOne !== true ? { seed: await ensureSeedSnapshot(part) } : {}
+  const network = Promise.withResolvers<string>()
   const [hosts, store, engine] = await allOrNothing([
     bringUpHosts({
       name,
@@ -123,9 +124,14 @@ async function bringUp(name: string, dir: string, request: LabRequest): Promise<
       ...seed,
       binDir: part.binDir,
       say,
+      onNetwork: network.resolve,
       ...(request.diskBytes === undefined ? {} : { diskBytes: request.diskBytes }),
+    }).catch((error: unknown) => {
+      network.reject(error)
+      throw error
     }),
-    startStore({ dir: join(dir, 'store'), say }),
+    // On the lab's own network, where its hosts reach it as the nodes of a cluster do.
+    network.promise.then((listenOn) => startStore({ dir: join(dir, 'store'), say, listenOn })),
     startEngineAndWorker(dir, request),
   ])
   const lab: Lab = { name, dir, hosts, store, engine }

@@ -1,4 +1,5 @@
 import { isCancellation, workflowInfo } from '@temporalio/workflow'
+import type { Way } from '../activities/transfer.ts'
 import type { ClusterConfig } from '../domain/cluster-config.ts'
 import { RequorumError } from '../domain/failures.ts'
 import type { BackupRequest } from '../domain/messages.ts'
@@ -63,7 +64,7 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
     const stored = await run.step(
       'Store it',
       () => transfer.storeSnapshot({ ...saved, cluster: config.cluster }, key),
-      (object) => `${key}, version ${object.versionId}`,
+      ({ versionId, way }) => `${key}, version ${versionId}, by ${broughtBy(saved.node, way)}`,
     )
     const manifest: SnapshotManifest = {
       version: 1,
@@ -105,6 +106,7 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       sizeBytes: saved.sizeBytes,
       totalKeys: saved.totalKeys,
       source: saved.node,
+      broughtBy: broughtBy(saved.node, stored.way),
       pruned,
       warnings: [
         ...unreachedNodes(found).map((node) => `${node.node} could not be reached: ${node.reason}`),
@@ -113,6 +115,10 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       ],
     }
   })
+}
+
+function broughtBy(node: string, way: Way | undefined): string {
+  return way?.by === 'node' ? node : `the worker${way === undefined ? '' : `: ${way.because}`}`
 }
 
 /** What keeps the store in order. */

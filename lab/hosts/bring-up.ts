@@ -50,6 +50,8 @@ export interface BringUpOptions {
    * Without it they join one by one, which takes longer and gives the member IDs that kubeadm's way gives.
    */
   readonly seed?: string
+  /** Told as soon as the machine has its address on the lab's network. */
+  readonly onNetwork?: (machineAddress: string) => void
   readonly say: (line: string) => void
 }
 
@@ -106,7 +108,8 @@ export async function bringUpHosts(options: BringUpOptions): Promise<LabHosts> {
     say(`Three hosts for lab "${lab.name}" on ${lab.subnet}`)
     const mounting = lab.hosts.map((host) => mountDisks(lab, host.name))
     const pki = profile === 'etcd' ? [makePki(lab)] : []
-    await allDone([...mounting, layBridge(lab), makeSshKeys(lab), ...pki])
+    const laid = layBridge(lab).then(() => options.onNetwork?.(lab.machineAddress))
+    await allDone([...mounting, laid, makeSshKeys(lab), ...pki])
     const kinds = await Promise.all(mounting)
     if (kinds.includes('tmpfs')) {
       lab = { ...lab, diskKind: 'tmpfs' }
@@ -168,12 +171,14 @@ async function resume(lab: LabHosts, options: BringUpOptions): Promise<LabHosts>
     }),
   )
   if (inits.every((init) => init !== undefined)) {
+    options.onNetwork?.(lab.machineAddress)
     if (lab.profile === 'kubeadm') await startLoadBalancer(lab, options.say)
     options.say(`Lab "${lab.name}" is up already on ${lab.subnet}`)
     return lab
   }
   options.say(`Starting the hosts of lab "${lab.name}" that are off`)
   await layBridge(lab)
+  options.onNetwork?.(lab.machineAddress)
   if (lab.profile === 'kubeadm') await startLoadBalancer(lab, options.say)
   await allDone(
     lab.hosts.map(async (host) => {

@@ -71,7 +71,7 @@ export interface Store extends StoreAddress {
 export interface StoreRequest {
   readonly dir: string
   readonly say: Say
-  /** IPv4 address for the S3 port, when hosts of the lab have to reach it; loopback by default. */
+  /** IPv4 address for the S3 port, when hosts of the lab have to reach it; by default the last one, or loopback. */
   readonly listenOn?: string
 }
 
@@ -86,8 +86,9 @@ export async function startStore(request: StoreRequest): Promise<Store> {
   return exclusively(request.dir, () => startBoth(request))
 }
 
-async function startBoth({ dir, say, listenOn = '127.0.0.1' }: StoreRequest): Promise<Store> {
+async function startBoth({ dir, say, listenOn: wanted }: StoreRequest): Promise<Store> {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const listenOn = wanted ?? readSecretFile(join(dir, 'listen-on')) ?? '127.0.0.1'
   try {
     const keys = (await readKeys(dir)) ?? (await makeKeys(dir))
     const serverWith = (kms: KmsAccess) => ({

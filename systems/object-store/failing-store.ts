@@ -57,6 +57,9 @@ export function failingStore(real: ObjectStore, failpoints: readonly StoreFailpo
     fired: () => [...fired],
     versions,
     put: (object, options) => around('put', object.key, () => real.put(object, options)),
+    putBy: (object, send, options) => around('putBy', object.key, () => real.putBy(object, send, options)),
+    getBy: (key, versionId, send, options) =>
+      around('getBy', key, () => real.getBy(key, versionId, send, options)),
     putText: (key, text, options) => around('putText', key, () => real.putText(key, text, options)),
     head: (key, versionId, options) => around('head', key, () => real.head(key, versionId, options)),
     readText: (key, versionId, maxBytes, options) =>

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { StoredObject } from '../../domain/snapshot.ts'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { Sha256 } from '../../domain/values.ts'
 
 export type { StoredObject }
@@ -63,6 +64,30 @@ export interface ObjectStore {
    * @throws snapshot-too-large above 5 GiB, S3's limit for a single put, before anything is opened.
    */
   put(object: NewObject, options?: PutOptions): Promise<StoredObject>
+
+  /**
+   * The same put, sent by somebody else: signed here for this one object, its size, checksum and key, good for 15
+   * minutes. What came of it is judged and looked at here.
+   *
+   * @param send - sends it and says how the store answered; called once per attempt. What it throws ends the put.
+   */
+  putBy(
+    object: Omit<NewObject, 'open'>,
+    send: (request: SignedRequest) => Promise<SignedAnswer>,
+    options?: StoreCallOptions,
+  ): Promise<StoredObject>
+
+  /**
+   * A read of exactly that version by somebody else, who keeps the content and checks it. Good for 15 minutes.
+   *
+   * @param send - sends it and says how the store answered. What it throws reaches the caller unchanged.
+   */
+  getBy(
+    key: string,
+    versionId: string,
+    send: (request: SignedRequest) => Promise<SignedAnswer>,
+    options?: StoreCallOptions,
+  ): Promise<void>
 
   /** The same rules for a small text, as UTF-8. */
   putText(key: string, text: string, options?: StoreCallOptions): Promise<StoredObject>

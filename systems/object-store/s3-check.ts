@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto'
-import { GetBucketVersioningCommand, HeadObjectCommand } from '@aws-sdk/client-s3'
+import { GetBucketVersioningCommand } from '@aws-sdk/client-s3'
 import { RequorumError } from '../../domain/failures.ts'
 import { compactUtc } from '../../domain/values.ts'
 import type { ObjectStore, StoreCallOptions } from './object-store.ts'
-import { noVersions, refuseOtherKey } from './s3-answers.ts'
+import { noVersions } from './s3-answers.ts'
 import { placeOf } from './s3-failures.ts'
+import { refuseForeignKey } from './s3-reads.ts'
 import type { S3Requests } from './s3-requests.ts'
 
 export function s3Check(
-  { config, client, limits: { checkMs }, request, refuseIfAborted }: S3Requests,
+  requests: S3Requests,
   texts: Pick<ObjectStore, 'putText' | 'readText'>,
 ): Pick<ObjectStore, 'check'> {
+  const { config, client, limits, request, refuseIfAborted } = requests
+  const { checkMs } = limits
   const check = async ({ signal }: StoreCallOptions = {}): Promise<void> => {
     const deadline = AbortSignal.timeout(checkMs)
     const both = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
@@ -42,13 +45,7 @@ export function s3Check(
         todo: 'Do not trust this store with snapshots; look what stands between it and this host.',
       })
     }
-    const kept = await request('head', `look at ${probe.key}`, signal, (options) =>
-      client.send(
-        new HeadObjectCommand({ Bucket: config.bucket, Key: probe.key, VersionId: probe.versionId }),
-        options,
-      ),
-    )
-    refuseOtherKey(config, probe.key, kept)
+    await refuseForeignKey(requests, probe, signal)
   }
 
   return { check }

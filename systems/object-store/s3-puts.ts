@@ -10,7 +10,10 @@ import { metered } from './metered.ts'
 import type { NewObject, ObjectStore, PutOptions, StoreCallOptions } from './object-store.ts'
 import { acknowledged } from './s3-answers.ts'
 import { httpStatusOf, neverConnected, placeOf } from './s3-failures.ts'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { S3Requests } from './s3-requests.ts'
+import { refuseForeignKey } from './s3-reads.ts'
+import { asThrown, signedPut, succeeded } from './s3-signed.ts'
 
 /** S3's limit for one PutObject (S3 User Guide, "Uploading objects"): 5 GiB. */
 export const LARGEST_PUT_BYTES = 5 * 1024 ** 3
@@ -18,19 +21,30 @@ export const LARGEST_PUT_BYTES = 5 * 1024 ** 3
 /** How long a put waits before its second and its third attempt, in milliseconds. */
 const PUT_PAUSES_MS = [500, 2_000]
 
-type Puts = Pick<ObjectStore, 'put' | 'putText'>
+type Puts = Pick<ObjectStore, 'put' | 'putBy' | 'putText'>
+
+type Described = Omit<NewObject, 'open'>
 
 /** Puts that look before they send again, by means of these reads. */
-export function s3Puts(
-  { config, client, failureOf, refuseIfAborted }: S3Requests,
-  reads: Pick<ObjectStore, 'head' | 'open'>,
-): Puts {
-  const put = async (object: NewObject, options: PutOptions = {}): Promise<StoredObject> => {
+export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | 'open'>): Puts {
+  const { config, client, failureOf, refuseIfAborted } = requests
+
+  const put = (object: NewObject, options: PutOptions = {}): Promise<StoredObject> =>
+    upToThreeTimes(object, options, () => putOnce(object, options))
+
+  const putBy: ObjectStore['putBy'] = (object, send, options = {}) =>
+    upToThreeTimes(object, options, () => sentOnce(object, send, options))
+
+  const upToThreeTimes = async (
+    object: Described,
+    options: StoreCallOptions,
+    once: () => Promise<StoredObject>,
+  ): Promise<StoredObject> => {
     refuseTooLarge(object)
     const doing = `store ${object.key}`
     for (let attempt = 1; ; attempt++) {
       try {
-        return await putOnce(object, options)
+        return await once()
       } catch (error) {
         refuseIfAborted(options.signal, doing)
         // Only these two leave open whether the object is there: 412 says so, a lost answer says nothing.
@@ -83,13 +97,38 @@ export function s3Puts(
     return acknowledged(config, object, answer)
   }
 
+  const sentOnce = async (
+    object: Described,
+    send: (request: SignedRequest) => Promise<SignedAnswer>,
+    { signal }: StoreCallOptions,
+  ): Promise<StoredObject> => {
+    const doing = `store ${object.key}`
+    refuseIfAborted(signal, doing)
+    const answer = await send(await signedPut(requests, object))
+    if (!succeeded(answer)) {
+      const failure = await failureOf(asThrown(answer), 'put', doing)
+      if (answer.status === 412) throw new PreconditionFailed(failure)
+      throw new RequestFailed(failure, answer.mayHaveArrived)
+    }
+    // What another says of the store's answer is not taken for it.
+    const stored = await lookFor(object, { signal }, true)
+    if (stored !== null) {
+      await refuseForeignKey(requests, stored, signal)
+      return stored
+    }
+    throw new RequorumError('store-mismatch', {
+      what: `${object.key} was stored, as the node says, and is not in ${placeOf(config)}.`,
+      todo: 'Look what stands between the node and the store; transfer: { way: relay } goes through this host instead.',
+    })
+  }
+
   /**
    * Whether the object is there already as it should be; null when it isn't there, or when the store can't be
    * asked. An object with other content is an error: it will never become ours.
    */
   const lookFor = async (
-    object: NewObject,
-    { signal }: PutOptions,
+    object: Described,
+    { signal }: StoreCallOptions,
     taken: boolean,
   ): Promise<StoredObject | null> => {
     let present: StoredObject | null
@@ -129,7 +168,7 @@ export function s3Puts(
     return put({ key, sizeBytes: content.length, sha256: hash, open }, options)
   }
 
-  return { put, putText }
+  return { put, putBy, putText }
 }
 
 /** A put that the store or the connection failed; carries the failure as the caller will see it. */
@@ -181,7 +220,7 @@ function hasHeaders(request: unknown): request is { headers: Record<string, stri
   )
 }
 
-function refuseTooLarge({ key, sizeBytes }: NewObject): void {
+function refuseTooLarge({ key, sizeBytes }: Described): void {
   if (sizeBytes <= LARGEST_PUT_BYTES) return
   throw new RequorumError('snapshot-too-large', {
     what: `${key} has ${sizeBytes} bytes, more than the 5 GiB that S3 takes in a single put.`,

@@ -11,7 +11,7 @@ import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import { metered } from './metered.ts'
 import type { ObjectStore, ObjectVersion, StoreCallOptions } from './object-store.ts'
-import { inOrder, missingField, noVersions, sha256Of } from './s3-answers.ts'
+import { inOrder, missingField, noVersions, refuseOtherKey, sha256Of } from './s3-answers.ts'
 import { httpStatusOf, placeOf, storeCancelled, storeFailure } from './s3-failures.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
@@ -162,4 +162,16 @@ function cutShort(key: string, sizeBytes: number, passed: number): RequorumError
     why: passed > sizeBytes ? `more than ${sizeBytes} bytes came` : `${passed} of ${sizeBytes} bytes came`,
     todo: 'Read it again.',
   })
+}
+
+/** Whether the store keeps that version under the configured key, by its own word. @throws `store-refused` */
+export async function refuseForeignKey(
+  { config, client, request }: S3Requests,
+  { key, versionId }: Pick<StoredObject, 'key' | 'versionId'>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const kept = await request('head', `look at ${key}`, signal, (options) =>
+    client.send(new HeadObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId }), options),
+  )
+  refuseOtherKey(config, key, kept)
 }

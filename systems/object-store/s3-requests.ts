@@ -21,9 +21,17 @@ export interface S3Limits {
   readonly checkMs: number
   /** How long credentials of a file are used before it is read again, for keys that are rotated there; 60 s. */
   readonly credentialsMs: number
+  /** How long a signed request may be begun, rounded up to seconds; 15 min. What has begun goes on after it. */
+  readonly signedMs: number
 }
 
-const DEFAULT_LIMITS: S3Limits = { connectMs: 5_000, idleMs: 60_000, checkMs: 20_000, credentialsMs: 60_000 }
+const DEFAULT_LIMITS: S3Limits = {
+  connectMs: 5_000,
+  idleMs: 60_000,
+  checkMs: 20_000,
+  credentialsMs: 60_000,
+  signedMs: 900_000,
+}
 
 /** How every request goes out, and what its failure becomes. */
 export interface S3Requests {

@@ -3,6 +3,7 @@ import { s3Check } from './s3-check.ts'
 import { s3Keeping } from './s3-keeping.ts'
 import { s3Puts } from './s3-puts.ts'
 import { s3Reads } from './s3-reads.ts'
+import { s3SignedReads } from './s3-signed.ts'
 import { s3Requests, type S3StoreRequest } from './s3-requests.ts'
 
 /** An S3 bucket as an `ObjectStore`. Makes no connection until it is used. */
@@ -13,6 +14,7 @@ export function createS3Store(request: S3StoreRequest): ObjectStore {
   return {
     ...reads,
     ...puts,
+    ...s3SignedReads(requests),
     ...s3Keeping(requests, reads),
     ...s3Check(requests, { ...puts, ...reads }),
   }

@@ -55,6 +55,7 @@ test('a backup stores the snapshot encrypted, whole and pinned, and its manifest
       sizeBytes: content.length,
     },
   )
+  assert.equal(verdict.broughtBy, verdict.source, 'the node stored it by itself')
   assert.equal(manifest.cluster, lab.name)
   assert.equal(BigInt(manifest.revision), keyspace.revision)
   assert.deepEqual(await membersSaid(manifest), await membersThere())
@@ -68,9 +69,11 @@ test('a backup stores the snapshot encrypted, whole and pinned, and its manifest
     encryptionConfig: null,
   })
   assert.deepEqual(
-    (await bucket.versions('')).map(({ key }) => key).filter((key) => !key.startsWith('daily/')),
-    [],
-    'nothing else is written',
+    (await bucket.keys('')).filter((key) => !key.startsWith('daily/')),
+    ['monthly/', 'monthly/'].map((area, at) =>
+      verdict.key.replace('daily/', area).replace(/db$/, at === 0 ? 'db' : 'json'),
+    ),
+    'beside it the copy of the month, and nothing else',
   )
 })
 

@@ -1,0 +1,73 @@
+import { GetObjectCommand, PutObjectCommand, S3ServiceException } from '@aws-sdk/client-s3'
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import type { NewObject, ObjectStore, StoreCallOptions } from './object-store.ts'
+import { nameOf, type S3Requests } from './s3-requests.ts'
+
+/** A put of this object and no other: its size, checksum and encryption are signed with it. */
+export async function signedPut(
+  { config, client, limits }: S3Requests,
+  object: Omit<NewObject, 'open'>,
+): Promise<SignedRequest> {
+  const headers = {
+    'if-none-match': '*',
+    'x-amz-checksum-sha256': Buffer.from(object.sha256, 'hex').toString('base64'),
+    'x-amz-server-side-encryption': 'aws:kms',
+    'x-amz-server-side-encryption-aws-kms-key-id': config.kmsKeyId,
+  }
+  const command = new PutObjectCommand({
+    Bucket: config.bucket,
+    Key: object.key,
+    ContentLength: object.sizeBytes,
+    IfNoneMatch: '*',
+    ServerSideEncryption: 'aws:kms',
+    SSEKMSKeyId: config.kmsKeyId,
+    ChecksumSHA256: headers['x-amz-checksum-sha256'],
+  })
+  const url = await getSignedUrl(client, command, {
+    expiresIn: Math.ceil(limits.signedMs / 1_000),
+    // In the URL, where the presigner puts them, they would be signed and not obeyed.
+    unhoistableHeaders: new Set(['x-amz-checksum-sha256']),
+    // Whoever sends it says the length of what he has; another one than this fits no signature.
+    signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
+  })
+  return { url, headers }
+}
+
+/** A refused or unanswered request as the SDK would have thrown it, so that one table says what it means. */
+export function asThrown({ status, code, message }: SignedAnswer): Error {
+  if (status === 0) return Object.assign(new Error(message), { code })
+  return new S3ServiceException({
+    name: code === '' ? 'Unknown' : code,
+    message: message === '' ? 'Unknown' : message,
+    $fault: status >= 500 ? 'server' : 'client',
+    $metadata: { httpStatusCode: status },
+  })
+}
+
+export function succeeded({ status }: SignedAnswer): boolean {
+  return status >= 200 && status < 300
+}
+
+export function s3SignedReads({
+  config,
+  client,
+  limits,
+  failureOf,
+  refuseIfAborted,
+}: S3Requests): Pick<ObjectStore, 'getBy'> {
+  const getBy = async (
+    key: string,
+    versionId: string,
+    send: (request: SignedRequest) => Promise<SignedAnswer>,
+    { signal }: StoreCallOptions = {},
+  ): Promise<void> => {
+    const doing = `read ${nameOf(key, versionId)}`
+    refuseIfAborted(signal, doing)
+    const command = new GetObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId })
+    const url = await getSignedUrl(client, command, { expiresIn: Math.ceil(limits.signedMs / 1_000) })
+    const answer = await send({ url, headers: {} })
+    if (!succeeded(answer)) throw await failureOf(asThrown(answer), 'get', doing)
+  }
+  return { getBy }
+}

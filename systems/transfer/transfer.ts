@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { RequorumError } from '../../domain/failures.ts'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
+import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
+
+const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
+const SEND = script('./curl.sh') + script('./send.sh')
+const FETCH = script('./curl.sh') + script('./fetch.sh')
+
+/** What has arrived after this is not given up, as the node may be cut off for a while; what sends goes on without us. */
+const PATIENCE_MS = 120_000
+const PROBE_SECONDS = 5
+
+/**
+ * Whether the node can reach the store by itself: it has curl, and something answers at the endpoint, whatever it says.
+ * @returns null, or why not
+ */
+export async function reachesStore(at: ControlPlaneNode, signal: AbortSignal): Promise<string | null> {
+  const { endpoint, region } = at.config.store
+  const url = endpoint ?? `https://s3.${region}.amazonaws.com`
+  const limits = ['--connect-timeout', '3', '--max-time', String(PROBE_SECONDS)]
+  const asked = await at.shell.run(
+    at.node,
+    ['curl', '--silent', '--show-error', '--output', '/dev/null', ...limits, '--', url],
+    { signal },
+  )
+  return asked.code === 0 ? null : lastLine(asked.stderr) || `curl ended with ${asked.code}`
+}
+
+/**
+ * Has the node put a file into the store by a request that was signed for it. It runs on when the connection is lost, and
+ * a second call for the same file and key finds it; one that failed is sent anew.
+ *
+ * @throws RequorumError what the connection throws, `step-failed` when the node could not even ask
+ */
+export async function sendFile(
+  at: ControlPlaneNode,
+  { path, key }: { readonly path: string; readonly key: string },
+  request: SignedRequest,
+  watching: Watching,
+): Promise<SignedAnswer> {
+  const receipt = await transferStep(at, `send.${nameOf(key)}`, SEND, [path], request, watching)
+  return answerOf(at, receipt)
+}
+
+/**
+ * Has the node get a file from the store, checked against this SHA-256 before it has its name.
+ *
+ * @throws RequorumError `snapshot-damaged` when the content is another; `no-space`; and as `sendFile`
+ */
+export async function fetchFile(
+  at: ControlPlaneNode,
+  { path, key, sha256 }: { readonly path: string; readonly key: string; readonly sha256: string },
+  request: SignedRequest,
+  watching: Watching,
+): Promise<SignedAnswer> {
+  // Time and chance in its name: a file that was fetched and removed again has to be fetched again.
+  const id = `fetch.${nameOf(key)}.${Date.now().toString(36)}`
+  const receipt = await transferStep(at, id, FETCH, [path, sha256], request, watching)
+  if (receipt.code === 65) {
+    throw new RequorumError('snapshot-damaged', {
+      what: `${key} can't be restored from.`,
+      why: `what ${at.node.name} got has another SHA-256 than its manifest`,
+      todo: 'The next older snapshot is taken. Keep this one for study.',
+    })
+  }
+  if (receipt.code === 74) {
+    throw new RequorumError('no-space', {
+      what: `${at.node.name}: the snapshot could not be written to ${path}.`,
+      why: fieldOf(receipt, 'why'),
+      todo: `Make room on ${at.node.name}; nothing else was touched.`,
+    })
+  }
+  return answerOf(at, receipt)
+}
+
+function transferStep(
+  at: ControlPlaneNode,
+  id: string,
+  script: string,
+  args: readonly string[],
+  request: SignedRequest,
+  watching: Watching,
+): Promise<StepReceipt> {
+  const timeoutMs = at.config.limits.transfer
+  return runRemoteStep(
+    at.shell,
+    at.node,
+    {
+      id,
+      script: `set -eu\n${script}`,
+      args: [...args],
+      timeoutMs,
+      secret: curlConfig(request, at.config.transfer.bandwidth),
+    },
+    { signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
+  )
+}
+
+/** As curl reads it from standard input (curl(1), --config): quoted, with backslashes doubled. */
+export function curlConfig({ url, headers }: SignedRequest, bytesPerSecond?: number): string {
+  const quoted = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+  return [
+    `url = ${quoted(url)}`,
+    ...Object.entries(headers).map(([name, value]) => `header = ${quoted(`${name}: ${value}`)}`),
+    ...(bytesPerSecond === undefined ? [] : [`limit-rate = ${bytesPerSecond}`]),
+    '',
+  ].join('\n')
+}
+
+/** No connection came about: unknown host, refused, no route, or no TLS. */
+const NEVER_CONNECTED = ['5', '6', '7', '35', '60']
+
+export function answerOf(
+  at: Pick<ControlPlaneNode, 'node'>,
+  receipt: Pick<StepReceipt, 'code' | 'stdout' | 'stderr'>,
+): SignedAnswer {
+  const field = (name: string): string => fieldOf(receipt, name)
+  if (!/^status=/m.test(receipt.stdout)) {
+    throw new RequorumError('step-failed', {
+      what: `${at.node.name} could not ask the store (code ${receipt.code}).`,
+      why: lastLine(receipt.stderr) || 'it said nothing',
+      todo: 'It is tried again; transfer: { way: relay } goes through the worker instead.',
+    })
+  }
+  const status = Number(field('status'))
+  return status === 0
+    ? {
+        status,
+        // As Node calls what curl could not do, so that it means the same.
+        code: NEVER_CONNECTED.includes(field('curl')) ? 'ECONNREFUSED' : 'ECONNRESET',
+        message: `${at.node.name}: ${field('why').trim() || `curl ended with ${field('curl')}`}`,
+        mayHaveArrived: !NEVER_CONNECTED.includes(field('curl')),
+      }
+    : { status, code: field('code'), message: field('message'), mayHaveArrived: true }
+}
+
+function fieldOf({ stdout }: Pick<StepReceipt, 'stdout'>, name: string): string {
+  return new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
+}
+
+function nameOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16)
+}

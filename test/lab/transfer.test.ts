@@ -1,0 +1,117 @@
+/** How snapshots come to the store and back on a cluster: by the node itself, or through the worker. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { atConsole } from '../../lab/hosts/console.ts'
+import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
+import { killWorker, startWorker } from '../../lab/services/worker.ts'
+import { proved, startBackup, until } from './backup-runs.ts'
+import { BucketAdmin } from './bucket-admin.ts'
+import { StoreDoor } from './store-door.ts'
+import { editClusterFile, everyHost, useLab } from './use-lab.ts'
+
+const own = useLab({ keys: 3_000 })
+
+/** Runs of curl on the hosts, with all that a process list shows of them. */
+async function curls(): Promise<{ host: string; shown: string }[]> {
+  const { lab } = own()
+  const found = await everyHost(lab, async (host) => {
+    // Command line and environment, as root sees them.
+    const look = `for pid in $(pgrep -x curl); do tr '\\0' ' ' </proc/$pid/cmdline; tr '\\0' ' ' </proc/$pid/environ; echo; done`
+    const { stdout } = await atConsole(lab.hosts, host, look)
+    return { host, shown: stdout }
+  })
+  return found.filter(({ shown }) => shown.trim() !== '')
+}
+
+test('a worker killed in mid-upload: the node goes on by itself, and the object is stored once', async () => {
+  const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { bandwidth: '128KiB' }
+  })
+  try {
+    const running = await startBackup(own())
+    const [sending] = await until('an upload', async () => {
+      const found = (await curls()).filter(({ shown }) => shown.includes('--upload-file'))
+      return found.length > 0 ? found : undefined
+    })
+    assert.doesNotMatch(sending?.shown ?? '', /X-Amz|https?:/i, 'nothing of the URL shows')
+    await killWorker(lab.dir)
+    await sleep(500)
+    assert.equal((await curls()).length, 1, 'it goes on without a worker')
+    await startWorker(lab.dir, () => undefined)
+    const verdict = proved(await running.ended)
+    assert.equal(verdict.broughtBy, verdict.source)
+    const versions = await (await BucketAdmin.of(lab)).versions(verdict.key)
+    assert.equal(versions.length, 1)
+    const left = await everyHost(lab, async (host) => {
+      const { stdout } = await atConsole(
+        lab.hosts,
+        host,
+        'ls -A /run/requorum /run/requorum/steps 2>/dev/null',
+      )
+      return stdout
+    })
+    assert.deepEqual(
+      left.filter((names) => /transfer\.|send/.test(names)),
+      [],
+      'nothing is left of it',
+    )
+  } finally {
+    await mend()
+  }
+  proved(await operator.backup())
+})
+
+test('a node that does not reach the store: the worker relays, and says why', async () => {
+  const { lab, operator } = own()
+  // The door is on the worker's loopback, where no node is.
+  const door = await StoreDoor.before(lab)
+  try {
+    const verdict = proved(await operator.backup())
+    assert.match(verdict.broughtBy ?? '', /^the worker: cp-0\d does not reach the store: curl: \(7\)/)
+  } finally {
+    await door.close()
+  }
+})
+
+test('where the cluster file says relay, no node asks the store', async () => {
+  const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { way: 'relay' }
+  })
+  try {
+    assert.equal(proved(await operator.backup()).broughtBy, 'the worker: the cluster file says so')
+  } finally {
+    await mend()
+  }
+})
+
+test('where it says direct and the node can not, the failure names the node and what its curl said', async () => {
+  const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { way: 'direct' }
+  })
+  const door = await StoreDoor.before(lab)
+  try {
+    const ended = await operator.backup()
+    assert.ok('message' in ended)
+    assert.match(ended.message, /cp-0\d: curl: \(7\) Failed to connect/)
+  } finally {
+    await door.close()
+    await mend()
+  }
+})
+
+test('a restore has every node fetch the snapshot by itself', async () => {
+  const { lab, operator } = own()
+  await destroyQuorum(lab.hosts)
+  const ended = await operator.restoreAndApprove()
+  assert.ok('verdict' in ended, JSON.stringify(ended))
+  assert.equal(ended.verdict.outcome, 'restored')
+  const fetched = await everyHost(lab, async (host) => {
+    const { stdout } = await atConsole(lab.hosts, host, 'cat /var/lib/requorum/steps/fetch.*/*.receipt')
+    return stdout
+  })
+  for (const receipt of fetched) assert.match(receipt, /^code=0$/m)
+})

@@ -1,0 +1,221 @@
+/** What somebody without credentials does by a signed request: real curl, real store, and what is made of the answer. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { after, before, describe, test } from 'node:test'
+import type { ClusterConfig } from '../../domain/cluster-config.ts'
+import { RequorumError, type FailureCode } from '../../domain/failures.ts'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import { sha256 } from '../../domain/values.ts'
+import { startStore, type Store } from '../../lab/services/store.ts'
+import type { NewObject, ObjectStore } from '../../systems/object-store/object-store.ts'
+import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { answerOf, curlConfig } from '../../systems/transfer/transfer.ts'
+import { clusterConfig } from '../unit/examples.ts'
+
+const at = { node: clusterConfig().nodes[0]! }
+const folder = new URL('../../systems/transfer/', import.meta.url)
+const script = (name: string): string =>
+  `set -eu\n${readFileSync(new URL('curl.sh', folder), 'utf8')}${readFileSync(new URL(name, folder), 'utf8')}`
+
+describe('by a signed request', () => {
+  let dir: string
+  let lab: Store
+  let config: ClusterConfig['store']
+  let store: ObjectStore
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'requorum-signed-'))
+    lab = await startStore({ dir: join(dir, 'store'), say: () => undefined })
+    config = { ...lab, prefix: '', pathStyle: true }
+    store = createS3Store({ home: dir, config })
+  })
+  after(async () => {
+    await lab.stop()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  /** As the unit on a node runs it. */
+  const run = (name: string, args: readonly string[], request: SignedRequest, limit?: number) =>
+    new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+      const child = execFile('sh', ['-c', script(name), 'sh', ...args], (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
+      })
+      child.stdin?.end(curlConfig(request, limit))
+    })
+  const sending =
+    (path: string, change: (request: SignedRequest) => SignedRequest = (same) => same) =>
+    async (request: SignedRequest): Promise<SignedAnswer> =>
+      answerOf(at, await run('send.sh', [path], change(request)))
+
+  const fileOf = async (content: Buffer): Promise<string> => {
+    const path = join(dir, randomBytes(6).toString('hex'))
+    await writeFile(path, content)
+    return path
+  }
+  const described = (key: string, content: Buffer): Omit<NewObject, 'open'> => ({
+    key,
+    sizeBytes: content.length,
+    sha256: sha256.parse(createHash('sha256').update(content).digest('hex')),
+  })
+
+  test('a file is stored as it is, encrypted with the key, and a second time it is found', async () => {
+    const content = randomBytes(3_000_000)
+    const path = await fileOf(content)
+    const object = described('signed/once.db', content)
+    const stored = await store.putBy(object, sending(path))
+    assert.deepEqual(await store.head(object.key, stored.versionId), { ...stored, sha256: object.sha256 })
+    assert.deepEqual(await store.putBy(object, sending(path)), stored)
+    const got = join(dir, 'got')
+    await store.getBy(object.key, stored.versionId, async (request) =>
+      answerOf(at, await run('fetch.sh', [got, object.sha256], request)),
+    )
+    assert.ok((await readFile(got)).equals(content))
+  })
+
+  test('a name that is taken by other content stays as it was', async () => {
+    await store.putText('signed/taken.db', 'of somebody else')
+    const content = randomBytes(1_000)
+    await fails(
+      'store-mismatch',
+      store.putBy(described('signed/taken.db', content), sending(await fileOf(content))),
+    )
+    const there = await store.head('signed/taken.db')
+    assert.equal(await store.readText('signed/taken.db', there?.versionId ?? '', 100), 'of somebody else')
+  })
+
+  test('other bytes of the same size are refused by the store', async () => {
+    const content = randomBytes(500_000)
+    const path = await fileOf(content)
+    await writeFile(path, randomBytes(500_000))
+    const error = await fails(
+      'store-mismatch',
+      store.putBy(described('signed/flipped.db', content), sending(path)),
+    )
+    assert.match(error.message, /Digest|Checksum/)
+    assert.equal(await store.head('signed/flipped.db'), null)
+  })
+
+  test('the request is good for this object, this size, this key and create-only, and for nothing else', async () => {
+    const content = randomBytes(1_000)
+    const path = await fileOf(content)
+    const changed: readonly [string, (request: SignedRequest) => SignedRequest][] = [
+      ['another object', ({ url, headers }) => ({ url: url.replace('narrow', 'wide'), headers })],
+      ['no encryption', ({ url, headers }) => ({ url, headers: without(headers, /encryption/) })],
+      ['overwriting', ({ url, headers }) => ({ url, headers: without(headers, /if-none-match/) })],
+      ['no checksum', ({ url, headers }) => ({ url, headers: without(headers, /checksum/) })],
+    ]
+    for (const [what, change] of changed) {
+      const sent = store.putBy(described('signed/narrow.db', content), sending(path, change))
+      const error = await fails('store-refused', sent)
+      assert.match(error.message, /SignatureDoesNotMatch|AccessDenied/, what)
+      assert.doesNotMatch(error.message, /X-Amz|LAB/, 'neither signature nor access key')
+    }
+    await fails(
+      'store-refused',
+      store.putBy(described('signed/narrow.db', content), sending(await fileOf(randomBytes(999)))),
+    )
+    for (const key of ['narrow', 'wide']) assert.equal(await store.head(`signed/${key}.db`), null)
+  })
+
+  test('one that is too old is refused, with what to do', async () => {
+    const soon = createS3Store({ home: dir, config, limits: { signedMs: 1_000 } })
+    const content = randomBytes(1_000)
+    const send = sending(await fileOf(content))
+    const sent = soon.putBy(described('signed/late.db', content), async (request) => {
+      await sleep(2_100)
+      return send(request)
+    })
+    await fails('store-refused', sent)
+    assert.equal(await store.head('signed/late.db'), null)
+  })
+
+  test('a store that is not there, or that says no key, can be tried again', async () => {
+    const content = randomBytes(1_000)
+    const path = await fileOf(content)
+    const nowhere = sending(path, ({ headers }) => ({ url: 'http://127.0.0.1:9/x', headers }))
+    const error = await fails('store-unreachable', store.putBy(described('signed/off.db', content), nowhere))
+    assert.match(error.message, /cp-01: curl: \(7\)/)
+    await lab.denyKms()
+    try {
+      await fails('store-unreachable', store.putBy(described('signed/off.db', content), sending(path)))
+    } finally {
+      await lab.allowKms()
+    }
+    assert.equal((await store.putBy(described('signed/off.db', content), sending(path))).sizeBytes, 1_000)
+  })
+
+  test('a lost answer is no failure: it is looked for before it is sent again', async () => {
+    const content = randomBytes(1_000)
+    const send = sending(await fileOf(content))
+    let sent = 0
+    const stored = await store.putBy(described('signed/lost.db', content), async (request) => {
+      sent += 1
+      const answer = await send(request)
+      return sent === 1 ? { status: 0, code: 'ECONNRESET', message: 'lost', mayHaveArrived: true } : answer
+    })
+    assert.equal(sent, 1)
+    assert.equal(stored.sizeBytes, 1_000)
+  })
+
+  test('a success that the store knows nothing of is not believed', async () => {
+    const told = (): Promise<SignedAnswer> =>
+      Promise.resolve({ status: 200, code: '', message: '', mayHaveArrived: true })
+    await fails('store-mismatch', store.putBy(described('signed/told.db', randomBytes(10)), told))
+  })
+
+  test('what is fetched has its name only when it is whole and right, and nothing is left of the rest', async () => {
+    const stored = await store.putText('signed/text.db', 'a snapshot')
+    const got = join(dir, 'fetched', 'staged.db')
+    for (const [digest, code] of [
+      ['0'.repeat(64), 65],
+      [createHash('sha256').update('a snapshot').digest('hex'), 0],
+    ] as const) {
+      await store.getBy(stored.key, stored.versionId, async (request) => {
+        const receipt = await run('fetch.sh', [got, digest], request)
+        assert.equal(receipt.code, code)
+        return answerOf(at, receipt)
+      })
+      assert.equal(existsSync(got), code === 0)
+    }
+    await fails(
+      'store-object-missing',
+      store.getBy('signed/none.db', stored.versionId, async (request) => {
+        const receipt = await run('fetch.sh', [join(dir, 'fetched', 'none.db'), '0'.repeat(64)], request)
+        assert.equal(receipt.code, 75)
+        return answerOf(at, receipt)
+      }),
+    )
+    const { stdout } = await run('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
+    assert.doesNotMatch(stdout, /127\.0\.0\.1:9\/\?/)
+  })
+
+  test('the limit of the line is kept', async () => {
+    const content = randomBytes(600_000)
+    const path = await fileOf(content)
+    const began = performance.now()
+    await store.putBy(described('signed/slow.db', content), async (request) =>
+      answerOf(at, await run('send.sh', [path], request, 300_000)),
+    )
+    assert.ok(performance.now() - began > 1_000, 'two seconds, less what is sent at once')
+  })
+})
+
+function without(headers: SignedRequest['headers'], name: RegExp): SignedRequest['headers'] {
+  return Object.fromEntries(Object.entries(headers).filter(([header]) => !name.test(header)))
+}
+
+async function fails(code: FailureCode, call: Promise<unknown>): Promise<RequorumError> {
+  const error: unknown = await call.then(
+    () => assert.fail(`succeeded, and should have failed with ${code}`),
+    (reason: unknown) => reason,
+  )
+  assert.ok(error instanceof RequorumError, String(error))
+  assert.equal(error.code, code, error.message)
+  return error
+}
