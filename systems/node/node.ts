@@ -155,24 +155,31 @@ async function readNodeFile(at: ControlPlaneNode, path: string): Promise<string>
   })
 }
 
-/** Writes a file whole: 0600, synced, renamed. Its directory is made 0700. */
+/**
+ * Whole or not at all, the name included. A worker that dies while it sends ends the input like one that has sent
+ * everything, so the size is held against what it was to be; and what two attempts write never meets.
+ */
+export const WRITE_FILE = [
+  'set -eu',
+  'umask 077',
+  'mkdir -p "$(dirname "$1")"',
+  'partial=$1.$$.partial',
+  `trap 'rm -f "$partial"' EXIT`,
+  'cat >"$partial"',
+  '[ "$(wc -c <"$partial")" -eq "$2" ] || { echo "not all of it arrived" >&2; exit 75; }',
+  'sync -f "$partial" 2>/dev/null || sync',
+  'mv -T "$partial" "$1"',
+].join('\n')
+
+/** Writes a small file, whole or not at all; whoever is killed meanwhile leaves what was there. */
 export async function writeNodeFile(at: ControlPlaneNode, path: string, text: string): Promise<void> {
-  const result = await at.shell.run(
-    at.node,
-    [
-      'sh',
-      '-c',
-      'set -eu; umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.partial"; sync -f "$1.partial" 2>/dev/null || sync; mv -T "$1.partial" "$1"',
-      'sh',
-      path,
-    ],
-    { stdin: text },
-  )
+  const size = String(Buffer.byteLength(text))
+  const result = await at.shell.run(at.node, ['sh', '-c', WRITE_FILE, 'sh', path, size], { stdin: text })
   if (result.code === 0) return
-  throw new RequorumError('step-refused', {
+  throw new RequorumError(result.code === 75 ? 'step-failed' : 'step-refused', {
     what: `${at.node.name}: ${path} can't be written.`,
     why: lastLine(result.stderr),
-    todo: 'Look for a full or read-only filesystem on the node.',
+    todo: result.code === 75 ? 'It is tried again.' : 'Look for a full or read-only filesystem on the node.',
   })
 }
 

@@ -147,14 +147,18 @@ function withoutNames({ name, hosts }: Lab, line: string): string {
 
 /** Without what names one run or one moment. */
 function normal(line: string): string {
-  return line
-    .replaceAll(/\d{8}[Tt]\d{6}[Zz]-[0-9a-f]{8}/g, 'RECOVERY')
-    .replaceAll(/backup-[0-9a-f]{12}/g, 'backup-RUN')
-    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'RUN')
-    .replaceAll(/\d{8}[Tt]\d{6}[Zz]/g, 'TIME')
-    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, 'TIME')
-    .replaceAll(/\b[0-9a-f]{64}\b/g, 'SHA256')
-    .replaceAll(/\bstaged-[0-9a-f]{16}\b/g, 'staged-SHA256')
-    .replaceAll(/\bversion [0-9a-f]{32}\b/g, 'version ID')
-    .replaceAll(/\bcluster [0-9a-f]{16}/g, 'cluster ID')
+  return (
+    line
+      .replaceAll(/\d{8}[Tt]\d{6}[Zz]-[0-9a-f]{8}/g, 'RECOVERY')
+      .replaceAll(/backup-[0-9a-f]{12}/g, 'backup-RUN')
+      .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'RUN')
+      .replaceAll(/\d{8}[Tt]\d{6}[Zz]/g, 'TIME')
+      .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, 'TIME')
+      .replaceAll(/\b[0-9a-f]{64}\b/g, 'SHA256')
+      .replaceAll(/\bstaged-[0-9a-f]{16}\b/g, 'staged-SHA256')
+      .replaceAll(/\bversion [0-9a-f]{32}\b/g, 'version ID')
+      .replaceAll(/\bcluster [0-9a-f]{16}/g, 'cluster ID')
+      // From the peer URL, and so from the lab's addresses; as etcdctl types it, without leading zeros.
+      .replaceAll(/\bmember (remove |promote )?[0-9a-f]{10,16}\b/g, 'member $1ID')
+  )
 }
