@@ -1,4 +1,5 @@
 import { RequorumError } from '../domain/failures.ts'
+import { NODE_STATE } from '../domain/node-paths.ts'
 import { localCopiesToPrune } from '../domain/retention.ts'
 import {
   manifestKeyOf,
@@ -140,6 +141,10 @@ export function createBackupActivities(systems: Systems) {
     const listed = await at.shell.run(at.node, [...files, '-printf', '%f\\n'])
     const stored = proved.map((key) => ({ key }))
     const unneeded = localCopiesToPrune(listed.stdout.split('\n'), stored, keepLocal)
+    // Receipts that nobody looks for any more: no backup lasts a week.
+    const steps = ['find', `${NODE_STATE}/steps`, '-mindepth', '1', '-maxdepth', '1', '-mtime', '+7']
+    const ofTransfers = ['(', '-name', 'backup-*', '-o', '-name', 'send.*', '-o', '-name', 'fetch.*', ')']
+    await at.shell.run(at.node, [...steps, ...ofTransfers, '-exec', 'rm', '-rf', '--', '{}', '+'])
     // What restores staged and nobody needs any more goes after a week.
     await at.shell.run(at.node, [...files, '-name', 'staged-*', '-mtime', '+7', '-delete'])
     if (unneeded.length > 0)

@@ -41,7 +41,7 @@ export async function sendFile(
   request: SignedRequest,
   watching: Watching,
 ): Promise<SignedAnswer> {
-  const receipt = await transferStep(at, `send.${nameOf(key)}`, SEND, [path], request, watching)
+  const receipt = await transferStep(at, { verb: 'send', key, script: SEND, args: [path] }, request, watching)
   return answerOf(at, receipt)
 }
 
@@ -56,9 +56,8 @@ export async function fetchFile(
   request: SignedRequest,
   watching: Watching,
 ): Promise<SignedAnswer> {
-  // Time and chance in its name: a file that was fetched and removed again has to be fetched again.
-  const id = `fetch.${nameOf(key)}.${Date.now().toString(36)}`
-  const receipt = await transferStep(at, id, FETCH, [path, sha256], request, watching)
+  const work = { verb: 'fetch', key, script: FETCH, args: [path, sha256] }
+  const receipt = await transferStep(at, work, request, watching)
   if (receipt.code === 65) {
     throw new RequorumError('snapshot-damaged', {
       what: `${key} can't be restored from.`,
@@ -76,23 +75,30 @@ export async function fetchFile(
   return answerOf(at, receipt)
 }
 
+interface Work {
+  readonly verb: string
+  readonly key: string
+  readonly script: string
+  readonly args: readonly string[]
+}
+
 function transferStep(
   at: ControlPlaneNode,
-  id: string,
-  script: string,
-  args: readonly string[],
+  { verb, key, script, args }: Work,
   request: SignedRequest,
   watching: Watching,
 ): Promise<StepReceipt> {
   const timeoutMs = at.config.limits.transfer
+  // With the script in it: an id stands for one script, and the next release may have another.
+  const name = createHash('sha256')
+    .update(JSON.stringify([key, script, args]))
+    .digest('hex')
+    .slice(0, 16)
   return runRemoteStep(
     at.shell,
     at.node,
     {
-      id,
-      script: `set -eu\n${script}`,
-      args: [...args],
-      timeoutMs,
+      ...{ id: `${verb}.${name}`, script: `set -eu\n${script}`, args: [...args], timeoutMs },
       secret: curlConfig(request, at.config.transfer.bandwidth),
     },
     { signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
@@ -139,8 +145,4 @@ export function answerOf(
 
 function fieldOf({ stdout }: Pick<StepReceipt, 'stdout'>, name: string): string {
   return new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
-}
-
-function nameOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16)
 }

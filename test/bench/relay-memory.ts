@@ -41,7 +41,8 @@ export async function relayMemory(bytes: number, say: (line: string) => void): P
   const dir = await mkdtemp(join(tmpdir(), 'requorum-bench-'))
   const name = `b${process.pid.toString(36)}`
   try {
-    const lab = await labUp({ name, dir, say, diskBytes: Math.max(2 * GIB, 10 * bytes) })
+    const cluster = { transfer: { way: 'relay' } }
+    const lab = await labUp({ name, dir, say, cluster, diskBytes: Math.max(2 * GIB, 10 * bytes) })
     const operator = await Operator.of(lab)
     try {
       return await measure(lab, operator, bytes, say)

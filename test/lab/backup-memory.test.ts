@@ -10,7 +10,7 @@ import { standStill, useLab } from './use-lab.ts'
 const MIB = 1024 * 1024
 /** What a relay may add to the worker's memory, however large the snapshot is. */
 const RELAY_BYTES = 150_000_000
-const own = useLab()
+const own = useLab({ cluster: { transfer: { way: 'relay' } } })
 
 test('a relay of 256 MiB, to the store and back to three nodes at once, costs the worker no more than 150 MB', async (t) => {
   const { lab, operator } = own()

@@ -122,7 +122,9 @@ async function onHost(lab: Lab, host: string, before: Files): Promise<string[]> 
 
 /** Which member a backup was saved on is the election's to say: what that leaves is compared without its host. */
 function sharedOut(lines: string[]): string[] {
-  const files = lines.map((line) => line.replace(/^cp-\d+(?= (backup file: |step: \S*backup-))/, 'some host'))
+  const files = lines.map((line) =>
+    line.replace(/^cp-\d+(?= (backup file: |step: \S*(backup-|send\.)))/, 'some host'),
+  )
   // The first of its kind makes the directory, and the next one may be on another host.
   const directories = /^cp-\d+ ((dir: var\/lib\/etcd-backups|state: var\/lib\/requorum(\/steps)?) .*)$/
   const made = files.flatMap((line) => directories.exec(line)?.[1] ?? [])
@@ -156,6 +158,7 @@ function normal(line: string): string {
       .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, 'TIME')
       .replaceAll(/\b[0-9a-f]{64}\b/g, 'SHA256')
       .replaceAll(/\bstaged-[0-9a-f]{16}\b/g, 'staged-SHA256')
+      .replaceAll(/\b(send|fetch)\.[0-9a-f]{16}\b/g, '$1.KEY')
       .replaceAll(/\bversion [0-9a-f]{32}\b/g, 'version ID')
       .replaceAll(/\bcluster [0-9a-f]{16}/g, 'cluster ID')
       // From the peer URL, and so from the lab's addresses; as etcdctl types it, without leading zeros.

@@ -174,14 +174,14 @@ describe('by a signed request', () => {
     const got = join(dir, 'fetched', 'staged.db')
     for (const [digest, code] of [
       ['0'.repeat(64), 65],
-      [createHash('sha256').update('a snapshot').digest('hex'), 0],
+      [createHash('sha256').update('a snapshot').digest('hex'), 10],
     ] as const) {
       await store.getBy(stored.key, stored.versionId, async (request) => {
         const receipt = await run('fetch.sh', [got, digest], request)
         assert.equal(receipt.code, code)
         return answerOf(at, receipt)
       })
-      assert.equal(existsSync(got), code === 0)
+      assert.equal(existsSync(got), code === 10)
     }
     await fails(
       'store-object-missing',
