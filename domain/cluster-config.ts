@@ -24,7 +24,7 @@ const UNIT_BYTES: Record<string, number> = { K: 1_024, M: 1_024 ** 2, G: 1_024 *
 const bytes = z
   .string()
   .regex(/^[1-9]\d*[KMG]iB$/, 'a size like 512KiB, 20MiB or 1GiB')
-  .transform((text) => Number(text.slice(0, -4)) * (UNIT_BYTES[text.slice(-4, -3)] ?? Number.NaN))
+  .transform((text) => Number(text.slice(0, -3)) * (UNIT_BYTES[text.slice(-3, -2)] ?? Number.NaN))
 
 const checkLimit = duration.refine((ms) => ms >= 1_000 && ms <= 3_600_000, 'between 1s and 1h')
 

@@ -36,6 +36,17 @@ describe('a cluster file that is good', () => {
     assert.equal(config.kubernetes.adminConf, '/etc/kubernetes/admin.conf')
   })
 
+  test('says how much of the line a transfer may take, in bytes a second', () => {
+    for (const [written, bytes] of [
+      ['512KiB', 524_288],
+      ['20MiB', 20_971_520],
+      ['1GiB', 1_073_741_824],
+    ] as const) {
+      const { transfer } = parseClusterFile(`${GOOD}transfer: { bandwidth: ${written} }\n`, 'prod.yaml')
+      assert.deepEqual(transfer, { way: 'auto', bandwidth: bytes })
+    }
+  })
+
   test('takes names on trust, or asks for signatures of those whom a file allows', () => {
     assert.equal(parseClusterFile(GOOD, 'prod.yaml').approval.proof, 'none')
     const text = `${GOOD}approval: { proof: ssh, allowedSigners: signers, destroy: { people: 2 } }\n`
@@ -120,6 +131,11 @@ const BAD: readonly { title: string; text: string; finds: string }[] = [
     title: 'a duration in words',
     text: swap('every: 6h', 'every: 6 hours'),
     finds: '12:10 backup.every: "6 hours" has to be a duration like 90s, 10m, 6h or 2d',
+  },
+  {
+    title: 'a size in words',
+    text: `${GOOD}transfer: { bandwidth: 20 MB }\n`,
+    finds: '13:24 transfer.bandwidth: "20 MB" has to be a size like 512KiB, 20MiB or 1GiB',
   },
   {
     title: 'a relative path',
