@@ -89,6 +89,8 @@ describe('making room', () => {
         'readCatalogue',
         'storeSnapshot: daily',
         'commitSnapshot: daily',
+        'keepMonth',
+        'releaseSuperseded',
         'pruneLocal',
         'markRecovery: ended ×3',
         'resumeBackups',

@@ -47,6 +47,8 @@ describe('a restore', () => {
       'readCatalogue',
       'storeSnapshot: daily',
       'commitSnapshot: daily',
+      'keepMonth',
+      'releaseSuperseded',
       'pruneLocal',
       'markRecovery: ended ×3',
       'resumeBackups',
