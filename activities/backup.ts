@@ -67,7 +67,8 @@ export function createBackupActivities(systems: Systems) {
      * @throws RequorumError `store-mismatch`
      */
     async commitSnapshot(manifest: SnapshotManifest): Promise<ProvedSnapshot> {
-      const store = systems.storeFor(await systems.loadCluster(manifest.cluster))
+      const config = await systems.loadCluster(manifest.cluster)
+      const store = systems.storeFor(config)
       const stored = await watched(() => store.head(manifest.key, manifest.versionId))
       // Without the store's own checksum nothing was read back but a size.
       const verdict =
@@ -80,7 +81,8 @@ export function createBackupActivities(systems: Systems) {
           todo: 'The next backup stores a new object. Look at the store if this happens again.',
         })
       }
-      const text = `${JSON.stringify(manifest, null, 2)}\n`
+      const sealed = await systems.trustFor(config).seal(manifest)
+      const text = `${JSON.stringify(sealed, null, 2)}\n`
       await watched(({ signal }) => store.putText(manifestKeyOf(manifest.key), text, { signal }))
       return verdict.proved
     },
@@ -105,7 +107,12 @@ export function createBackupActivities(systems: Systems) {
     async keepMonth(snapshot: ProvedSnapshot): Promise<string | null> {
       const config = await systems.loadCluster(snapshot.cluster)
       return watched(({ signal }) =>
-        keepMonth(systems.storeFor(config), config.store.prefix, snapshot, { signal }),
+        keepMonth(
+          systems.storeFor(config),
+          { prefix: config.store.prefix, trust: systems.trustFor(config) },
+          snapshot,
+          { signal },
+        ),
       )
     },
 

@@ -10,16 +10,22 @@ export function createCatalogueActivities(systems: Systems) {
     /** The proved snapshots, newest first, from the store alone; one that is named is among them however old it is. */
     async readCatalogue(cluster: string, named?: string): Promise<Catalogue> {
       const config = await systems.loadCluster(cluster)
-      const { prefix } = config.store
-      return watched(() =>
-        readCatalogue(systems.storeFor(config), config.cluster, prefix, systems.now(), named),
-      )
+      const asked = {
+        ...{ cluster: config.cluster, prefix: config.store.prefix },
+        ...{ now: systems.now(), trust: systems.trustFor(config) },
+      }
+      return watched(() => readCatalogue(systems.storeFor(config), asked, named))
     },
 
     /** What the store says about freshness: the newest proved snapshot, and the rehearsals, newest first. */
     async seeFreshness(cluster: string): Promise<Exclude<SeenStore, { silent: string }>> {
       const config = await systems.loadCluster(cluster)
-      return watched(() => readFreshness(systems.storeFor(config), config, systems.now()))
+      return watched(() =>
+        readFreshness(systems.storeFor(config), config, {
+          now: systems.now(),
+          trust: systems.trustFor(config),
+        }),
+      )
     },
 
     /** From here on the cluster has another ID; without this record its next backup would look like a stranger's. */

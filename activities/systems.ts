@@ -1,6 +1,7 @@
 import type { ClusterConfig } from '../domain/cluster-config.ts'
 import { nodeOf } from '../domain/cluster-config.ts'
 import { RequorumError } from '../domain/failures.ts'
+import type { ManifestTrust } from '../domain/snapshot.ts'
 import type { Identity } from '../systems/identity/identity.ts'
 import type { ControlPlaneNode } from '../systems/node/control-plane-node.ts'
 import type { ObjectStore } from '../systems/object-store/object-store.ts'
@@ -17,6 +18,7 @@ export interface Systems {
   shellFor(config: ClusterConfig): NodeShell
   storeFor(config: ClusterConfig): ObjectStore
   identityFor(config: ClusterConfig): Identity
+  trustFor(config: ClusterConfig): ManifestTrust
   /** The worker's own machine, as snapshots are rehearsed there. */
   rehearsalHost(config: ClusterConfig): OwnHost
   readonly schedules: BackupSchedule

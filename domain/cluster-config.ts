@@ -140,6 +140,18 @@ const writtenSchema = z.strictObject({
     credentialsFile: z.string().min(1).optional(),
     profile: z.string().min(1).optional(),
   }),
+  /** Signed manifests: whoever may write to the bucket still can't pass something off as a snapshot. */
+  signing: z
+    .strictObject({
+      /** A private SSH key without a passphrase on the worker's host, relative to Requorum's home; it signs every manifest. */
+      key: z.string().min(1).optional(),
+      /**
+       * An allowed-signers file (ssh-keygen(1)), relative to Requorum's home. With it a snapshot counts only if its
+       * manifest is signed by a key that stands there.
+       */
+      signers: z.string().min(1).optional(),
+    })
+    .prefault({}),
   /** How snapshots come to the store and back. */
   transfer: z
     .strictObject({

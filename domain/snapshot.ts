@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { RequorumError } from './failures.ts'
-import { compactUtc, etcdId, revision, sha256, utcTime } from './values.ts'
+import { canonicalJson, compactUtc, etcdId, revision, sha256, utcTime } from './values.ts'
 
 /**
  * The manifest that is written beside a snapshot and is its commit point: no manifest, no backup.
@@ -39,7 +39,39 @@ export const snapshotManifestSchema = z.object({
   ]),
   /** Without these files a snapshot is ciphertext and dead tokens; null when the node has none. */
   keyFingerprints: z.object({ saPub: sha256.nullable(), encryptionConfig: sha256.nullable() }),
+  /** An SSH signature (`ssh-keygen -Y sign`, namespace `requorum-manifest`) over all the rest, canonical JSON. */
+  signature: z.string().max(16_384).optional(),
 })
+
+/**
+ * The manifest's JSON schema (draft 2020-12), as docs/schemas publishes it. A reader takes fields that it doesn't know for
+ * those of a later release.
+ */
+export function manifestJsonSchema(): object {
+  return {
+    ...z.toJSONSchema(snapshotManifestSchema, { io: 'input' }),
+    title: 'Manifest of an etcd snapshot, version 1',
+    description: 'Written beside a snapshot as its commit point: no manifest, no backup.',
+  }
+}
+
+export const MANIFEST_NAMESPACE = 'requorum-manifest'
+
+/**
+ * What the signature of a manifest is about: everything in it but the signature, sorted, without white space. As it was
+ * written, with fields that a later release may have added.
+ */
+export function manifestStatement(written: object): string {
+  return canonicalJson(Object.fromEntries(Object.entries(written).filter(([field]) => field !== 'signature')))
+}
+
+/** Who may vouch for a snapshot. Without it whoever may write to the bucket can pass anything off as one. */
+export interface ManifestTrust {
+  /** The manifest with a signature, where the cluster file names a key. @throws RequorumError `signing-failed` */
+  seal(manifest: SnapshotManifest): Promise<SnapshotManifest>
+  /** Why a manifest, as it was read, is not trusted; null when it is. @throws RequorumError `config-invalid` */
+  distrust(written: object): Promise<string | null>
+}
 
 export type SnapshotManifest = z.infer<typeof snapshotManifestSchema>
 export type Inventory = SnapshotManifest['inventory']

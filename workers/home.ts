@@ -7,8 +7,10 @@ import { closestName } from '../domain/closest-name.ts'
 import { clusterName, mostPeople, type ClusterConfig } from '../domain/cluster-config.ts'
 import { parseClusterFile, placeOfField, readClusterFile, type Finding } from '../domain/cluster-file.ts'
 import { reasonOf, RequorumError } from '../domain/failures.ts'
+import type { ManifestTrust } from '../domain/snapshot.ts'
 import type { Identity } from '../systems/identity/identity.ts'
 import { takenOnTrust } from '../systems/identity/none.ts'
+import { createManifestTrust } from '../systems/identity/manifest-trust.ts'
 import { createSshIdentity } from '../systems/identity/ssh.ts'
 
 /**
@@ -74,6 +76,12 @@ export function identityFor(home: string, config: ClusterConfig): Identity {
   return signers === null ? takenOnTrust : createSshIdentity(signers)
 }
 
+/** What proves that a snapshot's manifest was written by one of ours, as the cluster's file says. */
+export function trustFor(home: string, { signing: { key, signers } }: ClusterConfig): ManifestTrust {
+  const at = (path: string | undefined): string | null => (path === undefined ? null : fromHome(home, path))
+  return createManifestTrust({ key: at(key), signers: at(signers) })
+}
+
 /** Absolute; null where no signature is asked for. */
 export function allowedSignersFile(home: string, { cluster, approval }: ClusterConfig): string | null {
   switch (approval.proof) {
@@ -137,6 +145,8 @@ async function missingFiles(home: string, text: string, config: ClusterConfig): 
     { path: ['ssh', 'knownHosts'], file: config.ssh.knownHosts },
     { path: ['ssh', 'identityFile'], file: config.ssh.identityFile },
     { path: ['store', 'credentialsFile'], file: config.store.credentialsFile },
+    { path: ['signing', 'key'], file: config.signing.key },
+    { path: ['signing', 'signers'], file: config.signing.signers },
   ]
   const findings: Finding[] = []
   for (const { path, file } of named) {

@@ -14,7 +14,7 @@ import { createBackupSchedule } from '../systems/schedules/backup-schedule.ts'
 import { createLiveRuns } from '../systems/schedules/live-runs.ts'
 import { OwnHost } from '../systems/etcd/rehearsal/rehearsal-host.ts'
 import { createNodeShell, type NodeShell } from '../systems/ssh/node-shell.ts'
-import { fromHome, identityFor, loadCluster } from './home.ts'
+import { fromHome, identityFor, loadCluster, trustFor } from './home.ts'
 
 /**
  * The systems of one worker. Connections are kept for each cluster as long as its file says the same; a
@@ -49,6 +49,7 @@ export function wire(
       storeFor: (config) =>
         kept(stores, JSON.stringify(config.store), () => createS3Store({ home, config: config.store })),
       identityFor: (config) => identityFor(home, config),
+      trustFor: (config) => trustFor(home, config),
       rehearsalHost: (config) =>
         new OwnHost(join(fromHome(home, config.rehearsal.directory), config.cluster), searchPath),
       schedules: createBackupSchedule(engine),
@@ -65,7 +66,10 @@ export function wire(
 /** How fresh a cluster's snapshots are, from the store alone. */
 export async function openFreshness(home: string, cluster: string) {
   const config = await loadCluster(home, cluster)
-  return readFreshness(createS3Store({ home, config: config.store }), config, new Date())
+  return readFreshness(createS3Store({ home, config: config.store }), config, {
+    now: new Date(),
+    trust: trustFor(home, config),
+  })
 }
 
 /** When which snapshots were restored by a machine, newest first, from the store alone. */
@@ -77,12 +81,10 @@ export async function openAttestations(home: string, cluster: string): Promise<A
 /** The catalogue of a cluster, from the store alone: no engine and no node is needed. */
 export async function openCatalogue(home: string, cluster: string): Promise<Catalogue> {
   const config: ClusterConfig = await loadCluster(home, cluster)
-  return readCatalogue(
-    createS3Store({ home, config: config.store }),
-    config.cluster,
-    config.store.prefix,
-    new Date(),
-  )
+  const { prefix } = config.store
+  return readCatalogue(createS3Store({ home, config: config.store }), {
+    ...{ cluster: config.cluster, prefix, now: new Date(), trust: trustFor(home, config) },
+  })
 }
 
 /** The keys of the copies that are kept for their month, newest first. */

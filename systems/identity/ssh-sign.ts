@@ -17,12 +17,25 @@ export async function signConsent(
   key: string,
   tell: (words: string) => void = () => undefined,
 ): Promise<string> {
-  const args = ['-q', '-Y', 'sign', '-n', CONSENT_NAMESPACE, '-f', key]
+  return sign(CONSENT_NAMESPACE, statement, key, {
+    tell,
+    todo: 'Name your key with --key: a private key file, or the .pub of a key that your agent has (`ssh-add -l`).',
+  })
+}
+
+/** The same for another purpose, which the namespace names: a signature for one is none for the other. */
+export async function sign(
+  namespace: string,
+  statement: string,
+  key: string,
+  { todo, tell = () => undefined }: { readonly todo: string; readonly tell?: (words: string) => void },
+): Promise<string> {
+  const args = ['-q', '-Y', 'sign', '-n', namespace, '-f', key]
   const signed = await sshKeygen(args, statement, { limitMs: LIMIT_MS, tell })
   if (signed.ok) return signed.out
   throw new RequorumError('signing-failed', {
     what: `Nothing was signed with ${key}.`,
     why: signed.words,
-    todo: 'Name your key with --key: a private key file, or the .pub of a key that your agent has (`ssh-add -l`).',
+    todo,
   })
 }

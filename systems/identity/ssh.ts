@@ -26,29 +26,10 @@ export function createSshIdentity(allowedSigners: string): Identity {
       const text = await readSigners(allowedSigners)
       const [fault] = readAllowedSigners(text).faults
       if (fault !== undefined) throw unusable(allowedSigners, `line ${fault.line} ${fault.what}`)
-      return inPrivate({ allowed_signers: text, 'proof.sig': proof }, async (cwd) => {
-        const signer = await signerOf(cwd)
-        if ('refused' in signer) return signer
-        const verified = await sshKeygen(
-          [
-            '-Y',
-            'verify',
-            '-n',
-            CONSENT_NAMESPACE,
-            '-I',
-            signer.who,
-            '-f',
-            'allowed_signers',
-            '-s',
-            'proof.sig',
-          ],
-          statement,
-          { cwd, limitMs: LIMIT_MS },
-        )
-        if (!verified.ok) return { refused: verifyRefusal(verified.words) }
-        // Last, so that nothing is said of a signer whose signature isn't one.
-        return signer.who === by ? signer : { refused: `${signer.who} signed it, and it says it is by ${by}` }
-      })
+      const proven = await provenBy(CONSENT_NAMESPACE, statement, proof, text)
+      if ('refused' in proven) return { refused: verifyRefusal(proven.refused) }
+      // Last, so that nothing is said of a signer whose signature isn't one.
+      return proven.who === by ? proven : { refused: `${proven.who} signed it, and it says it is by ${by}` }
     },
 
     async faults(people) {
@@ -88,6 +69,39 @@ export async function findSigner(allowedSigners: string, proof: string): Promise
   return inPrivate({ allowed_signers: text, 'proof.sig': proof }, signerOf)
 }
 
+/** Who of these signers signed that statement for that purpose, or why nobody did. */
+async function provenBy(
+  namespace: string,
+  statement: string,
+  signature: string,
+  signers: string,
+): Promise<Proven> {
+  return inPrivate({ allowed_signers: signers, 'proof.sig': signature }, async (cwd) => {
+    const signer = await signerOf(cwd)
+    if ('refused' in signer) return signer
+    const verified = await sshKeygen(
+      ['-Y', 'verify', '-n', namespace, '-I', signer.who, '-f', 'allowed_signers', '-s', 'proof.sig'],
+      statement,
+      { cwd, limitMs: LIMIT_MS },
+    )
+    return verified.ok ? signer : { refused: `ssh-keygen says: ${verified.words}` }
+  })
+}
+
+/**
+ * Who signed a statement, by an allowed-signers file; for what is signed by machines.
+ *
+ * @throws RequorumError `config-invalid` when the file can't be used.
+ */
+export async function verify(
+  namespace: string,
+  statement: string,
+  signature: string,
+  allowedSigners: string,
+): Promise<Proven> {
+  return provenBy(namespace, statement, signature, await readSigners(allowedSigners))
+}
+
 async function signerOf(cwd: string): Promise<Proven> {
   const found = await sshKeygen(['-Y', 'find-principals', '-f', 'allowed_signers', '-s', 'proof.sig'], '', {
     cwd,
@@ -104,7 +118,7 @@ async function signerOf(cwd: string): Promise<Proven> {
 function verifyRefusal(words: string): string {
   return /incorrect signature/.test(words)
     ? `what was signed is something else: another cluster, run, checkpoint, plan, decision or time (${words})`
-    : `ssh-keygen says: ${words}`
+    : words
 }
 
 /** Gives the work a directory of its own with these files, which nobody else can read or exchange. */

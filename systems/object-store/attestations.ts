@@ -3,7 +3,13 @@ import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { takenAtOf } from '../../domain/snapshot.ts'
 import type { SeenStore } from '../../domain/freshness.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
-import { MANIFEST_NAME, newestVersions, parseJson, readCatalogue } from './catalogue.ts'
+import {
+  MANIFEST_NAME,
+  newestVersions,
+  parseJson,
+  readCatalogue,
+  type CatalogueRequest,
+} from './catalogue.ts'
 import type { ObjectStore } from './object-store.ts'
 
 const NEWEST = 50
@@ -36,9 +42,9 @@ export async function readAttestations(
 export async function readFreshness(
   store: ObjectStore,
   { cluster, rehearsal, store: { prefix } }: ClusterConfig,
-  now: Date,
+  { now, trust }: Pick<CatalogueRequest, 'now' | 'trust'>,
 ): Promise<Exclude<SeenStore, { silent: string }>> {
-  const { proved } = await readCatalogue(store, cluster, prefix, now)
+  const { proved } = await readCatalogue(store, { cluster, prefix, now, trust })
   const rehearsals = rehearsal.every === 'never' ? null : await readAttestations(store, cluster, prefix)
   const [newest] = proved
   const oldest = (await newestVersions(store, `${prefix}daily/`, MANIFEST_NAME)).at(-1)

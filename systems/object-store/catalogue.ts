@@ -7,6 +7,7 @@ import {
   snapshotManifestSchema,
   type Catalogue,
   type Lineage,
+  type ManifestTrust,
   type ProvedSnapshot,
 } from '../../domain/snapshot.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -15,6 +16,14 @@ const NEWEST = 50
 const CLOCK_TOLERANCE_MS = 300_000
 export const MANIFEST_NAME = /\/snapshot-\d{8}T\d{6}Z\.json$/
 const MANIFEST_BYTES = 1_048_576
+
+export interface CatalogueRequest {
+  readonly cluster: string
+  readonly prefix: string
+  readonly now: Date
+  /** Whose word on a manifest is taken. */
+  readonly trust: ManifestTrust
+}
 
 /**
  * The catalogue out of the store alone: no database can be lost with it. Reads versions and not the newest
@@ -27,9 +36,7 @@ const MANIFEST_BYTES = 1_048_576
  */
 export async function readCatalogue(
   store: ObjectStore,
-  cluster: string,
-  prefix: string,
-  now: Date,
+  { cluster, prefix, now, trust }: CatalogueRequest,
   named?: string,
 ): Promise<Catalogue> {
   const manifests = (await newestVersions(store, `${prefix}daily/`, MANIFEST_NAME)).slice(0, NEWEST)
@@ -40,7 +47,7 @@ export async function readCatalogue(
   const refused: { key: string; reason: string }[] = []
   let passing: RequorumError | undefined
   await inParallel(8, manifests, async ({ key, versionId }) => {
-    const verdict = await readManifest(store, cluster, key, versionId)
+    const verdict = await readManifest(store, cluster, trust, { key, versionId })
     if ('refused' in verdict) {
       refused.push({ key, reason: verdict.refused })
       passing ??= verdict.passing
@@ -78,17 +85,19 @@ export async function monthlyCopies(store: ObjectStore, prefix: string): Promise
 async function readManifest(
   store: ObjectStore,
   cluster: string,
-  key: string,
-  versionId: string,
+  trust: ManifestTrust,
+  { key, versionId }: { readonly key: string; readonly versionId: string },
 ): Promise<{ proved: ProvedSnapshot } | { refused: string; passing?: RequorumError }> {
   try {
-    const read = snapshotManifestSchema.safeParse(
-      parseJson(await store.readText(key, versionId, MANIFEST_BYTES)),
-    )
+    const written = parseJson(await store.readText(key, versionId, MANIFEST_BYTES))
+    const read = snapshotManifestSchema.safeParse(written)
     if (!read.success)
       return { refused: `its manifest can't be read: ${read.error.issues[0]?.message ?? ''}` }
     if (read.data.cluster !== cluster) return { refused: `it is of the cluster ${read.data.cluster}` }
-    return prove(read.data, await store.head(read.data.key, read.data.versionId))
+    const distrust = await trust.distrust(typeof written === 'object' && written !== null ? written : {})
+    if (distrust !== null) return { refused: distrust }
+    const { signature: _checked, ...manifest } = read.data
+    return prove(manifest, await store.head(manifest.key, manifest.versionId))
   } catch (error) {
     const refused = reasonOf(error).split('\n').join(' ')
     return error instanceof RequorumError && error.retryable ? { refused, passing: error } : { refused }

@@ -1,14 +1,8 @@
 import { RequorumError } from '../../domain/failures.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
 import { EXPIRES_TAG, isSuperseded, monthlyKeyOf, monthOf } from '../../domain/retention.ts'
-import {
-  manifestKeyOf,
-  prove,
-  takenAtOf,
-  type ProvedSnapshot,
-  type SnapshotManifest,
-} from '../../domain/snapshot.ts'
-import { MANIFEST_NAME, newestVersions } from './catalogue.ts'
+import { manifestKeyOf, prove, takenAtOf, type ProvedSnapshot } from '../../domain/snapshot.ts'
+import { MANIFEST_NAME, newestVersions, type CatalogueRequest } from './catalogue.ts'
 import type { ObjectStore, ObjectVersion, StoreCallOptions } from './object-store.ts'
 
 /** So many tagged ones in a row say that what is older was seen to by the backups before. */
@@ -23,7 +17,7 @@ const ENOUGH_TAGGED = 100
  */
 export async function keepMonth(
   store: ObjectStore,
-  prefix: string,
+  { prefix, trust }: Pick<CatalogueRequest, 'prefix' | 'trust'>,
   snapshot: ProvedSnapshot,
   options: StoreCallOptions = {},
 ): Promise<string | null> {
@@ -32,7 +26,7 @@ export async function keepMonth(
   if (kept.some(({ key }) => monthOf(takenAtOf(key) ?? '') === month)) return null
   const key = monthlyKeyOf(snapshot.key)
   const copied = await store.copy(snapshot, key, options)
-  const manifest: SnapshotManifest = { ...snapshot, key, versionId: copied.versionId }
+  const manifest = await trust.seal({ ...snapshot, key, versionId: copied.versionId })
   const verdict = prove(manifest, copied)
   if ('refused' in verdict) {
     throw new RequorumError('store-mismatch', {

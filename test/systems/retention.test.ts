@@ -11,6 +11,7 @@ import { EXPIRES_TAG } from '../../domain/retention.ts'
 import { manifestKeyOf, prove, type ProvedSnapshot, type StoredObject } from '../../domain/snapshot.ts'
 import { sha256 } from '../../domain/values.ts'
 import { startStore, type Store } from '../../lab/services/store.ts'
+import { createManifestTrust } from '../../systems/identity/manifest-trust.ts'
 import { monthlyCopies, readCatalogue } from '../../systems/object-store/catalogue.ts'
 import { failingStore } from '../../systems/object-store/failing-store.ts'
 import { keepMonth, letExpire, releaseSuperseded } from '../../systems/object-store/keep.ts'
@@ -20,6 +21,7 @@ import { BucketAdmin } from '../lab/bucket-admin.ts'
 import { snapshotOf } from '../unit/examples.ts'
 
 const PREFIX = 'retained/'
+const trust = createManifestTrust({ key: null, signers: null })
 const now = new Date('2026-12-02T00:00:00Z')
 
 describe('retention in the store', () => {
@@ -67,19 +69,19 @@ describe('retention in the store', () => {
   test('the copy of the month is a snapshot of its own: found by its name, proved, encrypted, restorable', async () => {
     const prefix = `${PREFIX}month/`
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
-    const key = await keepMonth(store, prefix, first)
+    const key = await keepMonth(store, { prefix, trust }, first)
     assert.equal(key, `${prefix}monthly/snapshot-20261201T020000Z.db`)
     assert.deepEqual(await monthlyCopies(store, prefix), [key])
 
     const later = await proved(prefix, '2026-12-01T08:00:00Z')
-    assert.equal(await keepMonth(store, prefix, later), null, 'its month has one')
+    assert.equal(await keepMonth(store, { prefix, trust }, later), null, 'its month has one')
 
-    const without = await readCatalogue(store, 'prod', prefix, now)
+    const without = await readCatalogue(store, { cluster: 'prod', prefix, now, trust })
     assert.deepEqual(
       without.proved.map((one) => one.key),
       [later.key, first.key],
     )
-    const { proved: named } = await readCatalogue(store, 'prod', prefix, now, key)
+    const { proved: named } = await readCatalogue(store, { cluster: 'prod', prefix, now, trust }, key)
     const copy = named.find((one) => one.key === key)
     assert.equal(copy?.sha256, first.sha256)
     assert.notEqual(copy?.versionId, first.versionId)
@@ -97,10 +99,10 @@ describe('retention in the store', () => {
       { method: 'copy', when: 'after', error: lost },
       { method: 'putText', when: 'after', error: lost },
     ])
-    await assert.rejects(keepMonth(twin, prefix, first))
+    await assert.rejects(keepMonth(twin, { prefix, trust }, first))
     assert.deepEqual(await monthlyCopies(store, prefix), [], 'without a manifest there is no copy')
-    await assert.rejects(keepMonth(twin, prefix, first))
-    assert.equal(await keepMonth(twin, prefix, first), null)
+    await assert.rejects(keepMonth(twin, { prefix, trust }, first))
+    assert.equal(await keepMonth(twin, { prefix, trust }, first), null)
     assert.deepEqual(twin.fired(), [1, 1])
     assert.equal((await admin.versions(`${prefix}monthly/`)).length, 2)
   })
@@ -110,7 +112,7 @@ describe('retention in the store', () => {
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
     await store.putText(`${prefix}monthly/snapshot-20261201T020000Z.db`, 'somebody else was here')
     await assert.rejects(
-      keepMonth(store, prefix, first),
+      keepMonth(store, { prefix, trust }, first),
       (error) => error instanceof RequorumError && error.code === 'store-mismatch',
     )
   })
@@ -125,7 +127,7 @@ describe('retention in the store', () => {
     await store.putText(`${prefix}daily/notes.txt`, 'of a person')
     await admin.hide(hidden.key)
     await store.tag(old.key, old.versionId, 'team', 'storage')
-    await keepMonth(store, prefix, old)
+    await keepMonth(store, { prefix, trust }, old)
 
     assert.equal(await releaseSuperseded(store, prefix, kept.takenAt), 8)
     assert.deepEqual(await tagged(prefix), [
@@ -146,7 +148,7 @@ describe('retention in the store', () => {
     const prefix = `${PREFIX}born/`
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
     assert.equal(await letExpire(store, first), true)
-    const key = await keepMonth(store, prefix, first)
+    const key = await keepMonth(store, { prefix, trust }, first)
     assert.ok(key !== null)
     const copy: StoredObject | null = await store.head(key)
     assert.deepEqual(await store.tags(key, copy?.versionId ?? ''), {})
@@ -157,7 +159,7 @@ describe('retention in the store', () => {
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
     await admin.remove(first.key, first.versionId)
     await assert.rejects(
-      keepMonth(store, prefix, first),
+      keepMonth(store, { prefix, trust }, first),
       (error) => error instanceof RequorumError && error.code === 'store-object-missing',
     )
   })

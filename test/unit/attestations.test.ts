@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { RequorumError } from '../../domain/failures.ts'
 import { attestationKey, attestationSchema, type Attestation } from '../../domain/rehearsal.ts'
 import { readAttestations, readFreshness } from '../../systems/object-store/attestations.ts'
+import { createManifestTrust } from '../../systems/identity/manifest-trust.ts'
 import type { ObjectStore } from '../../systems/object-store/object-store.ts'
 import { clusterConfig } from './examples.ts'
 
@@ -24,14 +25,17 @@ test('a store that gives none of its attestations does not say that nothing was 
 })
 
 test('how long a cluster has had snapshots is said by the oldest name that is there', async () => {
-  const seen = await readFreshness(store([], [OLD_MANIFEST]), clusterConfig({}), new Date()).catch(
-    (error: unknown) => error,
-  )
+  const seen = await readFreshness(store([], [OLD_MANIFEST]), clusterConfig({}), {
+    now: new Date(),
+    trust,
+  }).catch((error: unknown) => error)
   assert.ok(seen instanceof RequorumError, 'of no manifest it knows whether it is proved')
   const young = store([], [])
-  const read = await readFreshness(young, clusterConfig({}), new Date())
+  const read = await readFreshness(young, clusterConfig({}), { now: new Date(), trust })
   assert.equal(read.oldestTakenAt, '2026-10-01T00:00:00Z')
 })
+
+const trust = createManifestTrust({ key: null, signers: null })
 
 /** Holds these attestations and one manifest that is none, and is silent about some keys. */
 function store(attestations: readonly Attestation[], silent: readonly string[]): ObjectStore {
