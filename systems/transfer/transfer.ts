@@ -42,7 +42,7 @@ export async function sendFile(
   watching: Watching,
 ): Promise<SignedAnswer> {
   const receipt = await transferStep(at, { verb: 'send', key, script: SEND, args: [path] }, request, watching)
-  return answerOf(at, receipt)
+  return answerOf(at, receipt, 0)
 }
 
 /**
@@ -72,7 +72,7 @@ export async function fetchFile(
       todo: `Make room on ${at.node.name}; nothing else was touched.`,
     })
   }
-  return answerOf(at, receipt)
+  return answerOf(at, receipt, 10)
 }
 
 interface Work {
@@ -119,28 +119,32 @@ export function curlConfig({ url, headers }: SignedRequest, bytesPerSecond?: num
 /** No connection came about: unknown host, refused, no route, or no TLS. */
 const NEVER_CONNECTED = ['5', '6', '7', '35', '60']
 
+/** @param done - the code that the script ends with when all of it was done */
 export function answerOf(
   at: Pick<ControlPlaneNode, 'node'>,
   receipt: Pick<StepReceipt, 'code' | 'stdout' | 'stderr'>,
+  done: number,
 ): SignedAnswer {
   const field = (name: string): string => fieldOf(receipt, name)
-  if (!/^status=/m.test(receipt.stdout)) {
+  const [status, curl] = [Number(field('status')), field('curl')]
+  // Also of an answer that broke off: what came of its body is not what was asked for.
+  if (curl !== '' && curl !== '0') {
+    return {
+      status: 0,
+      // As Node calls what curl could not do, so that it means the same.
+      code: NEVER_CONNECTED.includes(curl) ? 'ECONNREFUSED' : 'ECONNRESET',
+      message: `${at.node.name}: ${field('why').trim() || `curl ended with ${curl}`}`,
+      mayHaveArrived: !NEVER_CONNECTED.includes(curl),
+    }
+  }
+  if (curl === '' || (status < 300 && receipt.code !== done)) {
     throw new RequorumError('step-failed', {
-      what: `${at.node.name} could not ask the store (code ${receipt.code}).`,
+      what: `${at.node.name} did not come to an end with the store (code ${receipt.code}).`,
       why: lastLine(receipt.stderr) || 'it said nothing',
       todo: 'It is tried again; transfer: { way: relay } goes through the worker instead.',
     })
   }
-  const status = Number(field('status'))
-  return status === 0
-    ? {
-        status,
-        // As Node calls what curl could not do, so that it means the same.
-        code: NEVER_CONNECTED.includes(field('curl')) ? 'ECONNREFUSED' : 'ECONNRESET',
-        message: `${at.node.name}: ${field('why').trim() || `curl ended with ${field('curl')}`}`,
-        mayHaveArrived: !NEVER_CONNECTED.includes(field('curl')),
-      }
-    : { status, code: field('code'), message: field('message'), mayHaveArrived: true }
+  return { status, code: field('code'), message: field('message'), mayHaveArrived: true }
 }
 
 function fieldOf({ stdout }: Pick<StepReceipt, 'stdout'>, name: string): string {

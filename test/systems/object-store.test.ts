@@ -4,23 +4,23 @@
  */
 import assert from 'node:assert/strict'
 import { createHash, createHmac, randomBytes } from 'node:crypto'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
-import { RequorumError, type FailureCode } from '../../domain/failures.ts'
+import { RequorumError } from '../../domain/failures.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
 import { sha256 as sha256Schema } from '../../domain/values.ts'
 import { partPath } from '../../lab/parts/parts.mjs'
-import { startStore, type Store } from '../../lab/services/store.ts'
+import type { Store } from '../../lab/services/store.ts'
 import { failingStore } from '../../systems/object-store/failing-store.ts'
 import type { NewObject, ObjectStore, ObjectVersion } from '../../systems/object-store/object-store.ts'
 import { LARGEST_PUT_BYTES } from '../../systems/object-store/s3-puts.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const MIB = 1024 * 1024
 
@@ -29,27 +29,12 @@ describe('the object store', { skip: missingParts() }, () => {
   let lab: Store
   let config: ClusterConfig['store']
   let store: ObjectStore
+  let end: OwnStore['end']
 
   before(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'requorum-object-store-'))
-    lab = await startStore({ dir: join(dir, 'store'), say: () => undefined })
-    config = {
-      bucket: lab.bucket,
-      endpoint: lab.endpoint,
-      region: lab.region,
-      prefix: 'tests/',
-      kmsKeyId: lab.kmsKeyId,
-      pathStyle: true,
-      credentialsFile: lab.credentialsFile,
-      profile: lab.profile,
-    }
-    store = createS3Store({ config, home: dir })
+    ;({ dir, lab, config, store, end } = await ownStore('tests/'))
   })
-
-  after(async () => {
-    await lab.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
+  after(() => end())
 
   /** A store like the tested one, with something changed. */
   const otherwise = (changes: Partial<ClusterConfig['store']>): ObjectStore =>
@@ -492,17 +477,6 @@ async function listed(store: ObjectStore, prefix: string, signal?: AbortSignal):
   const found: ObjectVersion[] = []
   for await (const version of store.versions(prefix, { signal })) found.push(version)
   return found
-}
-
-async function failsWith(code: FailureCode, call: Promise<unknown>, words?: RegExp): Promise<RequorumError> {
-  const error: unknown = await call.then(
-    () => assert.fail(`succeeded, and should have failed with ${code}`),
-    (reason: unknown) => reason,
-  )
-  assert.ok(error instanceof RequorumError, `not ours: ${String(error)}`)
-  assert.equal(error.code, code, error.message)
-  if (words !== undefined) assert.match(error.message, words)
-  return error
 }
 
 /** All that a log or a debugger could print of an error: own fields, hidden ones, causes, stacks. */

@@ -1,45 +1,37 @@
 /** Monthly copies and expiry by tag, against the lab's real store. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
 import { RequorumError } from '../../domain/failures.ts'
 import { EXPIRES_TAG } from '../../domain/retention.ts'
 import { manifestKeyOf, prove, type ProvedSnapshot, type StoredObject } from '../../domain/snapshot.ts'
 import { sha256 } from '../../domain/values.ts'
-import { startStore, type Store } from '../../lab/services/store.ts'
+import type { Store } from '../../lab/services/store.ts'
 import { createManifestTrust } from '../../systems/identity/manifest-trust.ts'
 import { monthlyCopies, readCatalogue } from '../../systems/object-store/catalogue.ts'
 import { failingStore } from '../../systems/object-store/failing-store.ts'
 import { keepMonth, letExpire, releaseSuperseded } from '../../systems/object-store/keep.ts'
 import type { ObjectStore } from '../../systems/object-store/object-store.ts'
-import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { BucketAdmin } from '../lab/bucket-admin.ts'
 import { snapshotOf } from '../unit/examples.ts'
+import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const PREFIX = 'retained/'
 const trust = createManifestTrust({ key: null, signers: null })
 const now = new Date('2026-12-02T00:00:00Z')
 
 describe('retention in the store', () => {
-  let dir: string
   let lab: Store
   let store: ObjectStore
   let admin: BucketAdmin
+  let end: OwnStore['end']
 
   before(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'requorum-retention-'))
-    lab = await startStore({ dir: join(dir, 'store'), say: () => undefined })
-    store = createS3Store({ home: dir, config: { ...lab, prefix: PREFIX, pathStyle: true } })
+    ;({ lab, store, end } = await ownStore(PREFIX))
     admin = await BucketAdmin.of({ store: lab })
   })
-  after(async () => {
-    await lab.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
+  after(() => end())
 
   /** A snapshot as a backup leaves it: object, then manifest. */
   const proved = async (prefix: string, takenAt: string): Promise<ProvedSnapshot> => {
@@ -111,10 +103,7 @@ describe('retention in the store', () => {
     const prefix = `${PREFIX}foreign/`
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
     await store.putText(`${prefix}monthly/snapshot-20261201T020000Z.db`, 'somebody else was here')
-    await assert.rejects(
-      keepMonth(store, { prefix, trust }, first),
-      (error) => error instanceof RequorumError && error.code === 'store-mismatch',
-    )
+    await failsWith('store-mismatch', keepMonth(store, { prefix, trust }, first))
   })
 
   test('what is superseded may expire, under a delete marker too; what is newer, and other tags, stay as they are', async () => {
@@ -158,9 +147,6 @@ describe('retention in the store', () => {
     const prefix = `${PREFIX}gone/`
     const first = await proved(prefix, '2026-12-01T02:00:00Z')
     await admin.remove(first.key, first.versionId)
-    await assert.rejects(
-      keepMonth(store, { prefix, trust }, first),
-      (error) => error instanceof RequorumError && error.code === 'store-object-missing',
-    )
+    await failsWith('store-object-missing', keepMonth(store, { prefix, trust }, first))
   })
 })

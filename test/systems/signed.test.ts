@@ -3,20 +3,20 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
-import { RequorumError, type FailureCode } from '../../domain/failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { sha256 } from '../../domain/values.ts'
-import { startStore, type Store } from '../../lab/services/store.ts'
+import type { Store } from '../../lab/services/store.ts'
 import type { NewObject, ObjectStore } from '../../systems/object-store/object-store.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { answerOf, curlConfig } from '../../systems/transfer/transfer.ts'
 import { clusterConfig } from '../unit/examples.ts'
+import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const at = { node: clusterConfig().nodes[0]! }
 const folder = new URL('../../systems/transfer/', import.meta.url)
@@ -28,17 +28,12 @@ describe('by a signed request', () => {
   let lab: Store
   let config: ClusterConfig['store']
   let store: ObjectStore
+  let end: OwnStore['end']
 
   before(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'requorum-signed-'))
-    lab = await startStore({ dir: join(dir, 'store'), say: () => undefined })
-    config = { ...lab, prefix: '', pathStyle: true }
-    store = createS3Store({ home: dir, config })
+    ;({ dir, lab, config, store, end } = await ownStore())
   })
-  after(async () => {
-    await lab.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
+  after(() => end())
 
   /** As the unit on a node runs it. */
   const run = (name: string, args: readonly string[], request: SignedRequest, limit?: number) =>
@@ -51,7 +46,7 @@ describe('by a signed request', () => {
   const sending =
     (path: string, change: (request: SignedRequest) => SignedRequest = (same) => same) =>
     async (request: SignedRequest): Promise<SignedAnswer> =>
-      answerOf(at, await run('send.sh', [path], change(request)))
+      answerOf(at, await run('send.sh', [path], change(request)), 0)
 
   const fileOf = async (content: Buffer): Promise<string> => {
     const path = join(dir, randomBytes(6).toString('hex'))
@@ -73,7 +68,7 @@ describe('by a signed request', () => {
     assert.deepEqual(await store.putBy(object, sending(path)), stored)
     const got = join(dir, 'got')
     await store.getBy(object.key, stored.versionId, async (request) =>
-      answerOf(at, await run('fetch.sh', [got, object.sha256], request)),
+      answerOf(at, await run('fetch.sh', [got, object.sha256], request), 10),
     )
     assert.ok((await readFile(got)).equals(content))
   })
@@ -81,7 +76,7 @@ describe('by a signed request', () => {
   test('a name that is taken by other content stays as it was', async () => {
     await store.putText('signed/taken.db', 'of somebody else')
     const content = randomBytes(1_000)
-    await fails(
+    await failsWith(
       'store-mismatch',
       store.putBy(described('signed/taken.db', content), sending(await fileOf(content))),
     )
@@ -93,7 +88,7 @@ describe('by a signed request', () => {
     const content = randomBytes(500_000)
     const path = await fileOf(content)
     await writeFile(path, randomBytes(500_000))
-    const error = await fails(
+    const error = await failsWith(
       'store-mismatch',
       store.putBy(described('signed/flipped.db', content), sending(path)),
     )
@@ -112,11 +107,11 @@ describe('by a signed request', () => {
     ]
     for (const [what, change] of changed) {
       const sent = store.putBy(described('signed/narrow.db', content), sending(path, change))
-      const error = await fails('store-refused', sent)
+      const error = await failsWith('store-refused', sent)
       assert.match(error.message, /SignatureDoesNotMatch|AccessDenied/, what)
       assert.doesNotMatch(error.message, /X-Amz|LAB/, 'neither signature nor access key')
     }
-    await fails(
+    await failsWith(
       'store-refused',
       store.putBy(described('signed/narrow.db', content), sending(await fileOf(randomBytes(999)))),
     )
@@ -131,7 +126,7 @@ describe('by a signed request', () => {
       await sleep(2_100)
       return send(request)
     })
-    await fails('store-refused', sent)
+    await failsWith('store-refused', sent)
     assert.equal(await store.head('signed/late.db'), null)
   })
 
@@ -139,11 +134,14 @@ describe('by a signed request', () => {
     const content = randomBytes(1_000)
     const path = await fileOf(content)
     const nowhere = sending(path, ({ headers }) => ({ url: 'http://127.0.0.1:9/x', headers }))
-    const error = await fails('store-unreachable', store.putBy(described('signed/off.db', content), nowhere))
+    const error = await failsWith(
+      'store-unreachable',
+      store.putBy(described('signed/off.db', content), nowhere),
+    )
     assert.match(error.message, /cp-01: curl: \(7\)/)
     await lab.denyKms()
     try {
-      await fails('store-unreachable', store.putBy(described('signed/off.db', content), sending(path)))
+      await failsWith('store-unreachable', store.putBy(described('signed/off.db', content), sending(path)))
     } finally {
       await lab.allowKms()
     }
@@ -166,7 +164,7 @@ describe('by a signed request', () => {
   test('a success that the store knows nothing of is not believed', async () => {
     const told = (): Promise<SignedAnswer> =>
       Promise.resolve({ status: 200, code: '', message: '', mayHaveArrived: true })
-    await fails('store-mismatch', store.putBy(described('signed/told.db', randomBytes(10)), told))
+    await failsWith('store-mismatch', store.putBy(described('signed/told.db', randomBytes(10)), told))
   })
 
   test('what is fetched has its name only when it is whole and right, and nothing is left of the rest', async () => {
@@ -179,20 +177,35 @@ describe('by a signed request', () => {
       await store.getBy(stored.key, stored.versionId, async (request) => {
         const receipt = await run('fetch.sh', [got, digest], request)
         assert.equal(receipt.code, code)
-        return answerOf(at, receipt)
+        return answerOf(at, receipt, code)
       })
       assert.equal(existsSync(got), code === 10)
     }
-    await fails(
+    await failsWith(
       'store-object-missing',
       store.getBy('signed/none.db', stored.versionId, async (request) => {
         const receipt = await run('fetch.sh', [join(dir, 'fetched', 'none.db'), '0'.repeat(64)], request)
         assert.equal(receipt.code, 75)
-        return answerOf(at, receipt)
+        return answerOf(at, receipt, 10)
       }),
     )
     const { stdout } = await run('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
     assert.doesNotMatch(stdout, /127\.0\.0\.1:9\/\?/)
+  })
+
+  test('an answer that breaks off in its middle is no answer, and a step that was killed after it no success', async () => {
+    const stored = await store.putText('signed/broken-off.db', 'x'.repeat(200_000))
+    const got = join(dir, 'fetched', 'broken-off.db')
+    await using broken = await brokenOff()
+    await failsWith(
+      'store-unreachable',
+      store.getBy(stored.key, stored.versionId, async ({ headers }) =>
+        answerOf(at, await run('fetch.sh', [got, stored.sha256 ?? ''], { url: broken.url, headers }), 10),
+      ),
+    )
+    assert.ok(!existsSync(got))
+    const killed = { code: 137, stdout: 'status=200\ncurl=0\nwhy=\n', stderr: '' }
+    assert.throws(() => answerOf(at, killed, 10), { code: 'step-failed' })
   })
 
   test('the limit of the line is kept', async () => {
@@ -200,22 +213,27 @@ describe('by a signed request', () => {
     const path = await fileOf(content)
     const began = performance.now()
     await store.putBy(described('signed/slow.db', content), async (request) =>
-      answerOf(at, await run('send.sh', [path], request, 300_000)),
+      answerOf(at, await run('send.sh', [path], request, 300_000), 0),
     )
     assert.ok(performance.now() - began > 1_000, 'two seconds, less what is sent at once')
   })
 })
 
-function without(headers: SignedRequest['headers'], name: RegExp): SignedRequest['headers'] {
-  return Object.fromEntries(Object.entries(headers).filter(([header]) => !name.test(header)))
+/** Announces more than it gives, and hangs up. */
+async function brokenOff(): Promise<{ url: string } & AsyncDisposable> {
+  const server = createServer((_request, answer) => {
+    answer.writeHead(200, { 'content-length': '200000' })
+    answer.write('x'.repeat(1_000), () => answer.destroy())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  }
 }
 
-async function fails(code: FailureCode, call: Promise<unknown>): Promise<RequorumError> {
-  const error: unknown = await call.then(
-    () => assert.fail(`succeeded, and should have failed with ${code}`),
-    (reason: unknown) => reason,
-  )
-  assert.ok(error instanceof RequorumError, String(error))
-  assert.equal(error.code, code, error.message)
-  return error
+function without(headers: SignedRequest['headers'], name: RegExp): SignedRequest['headers'] {
+  return Object.fromEntries(Object.entries(headers).filter(([header]) => !name.test(header)))
 }
