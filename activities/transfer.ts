@@ -25,7 +25,7 @@ export async function storeFrom(
   const { signal } = watching
   const object = { key, sizeBytes: saved.sizeBytes, sha256: saved.sha256 }
   const file = { path: saved.path, key }
-  return bestWay(at, signal, {
+  const { result, way } = await bestWay(at, signal, {
     node: () => store.putBy(object, (request) => sendFile(at, file, request, watching), { signal }),
     worker: () =>
       store.put(
@@ -33,6 +33,7 @@ export async function storeFrom(
         { signal },
       ),
   })
+  return { ...result, way }
 }
 
 /**
@@ -49,33 +50,25 @@ export async function fetchOnto(
   const { key, versionId, sha256 } = snapshot
   const { signal } = watching
   const { way } = await bestWay(at, signal, {
-    node: async () => {
-      await store.getBy(
-        key,
-        versionId,
-        (request) => fetchFile(at, { path, key, sha256 }, request, watching),
-        { signal },
-      )
-      return {}
-    },
-    worker: async () => {
-      await relayOnto(at, store, snapshot, path, signal)
-      return {}
-    },
+    node: () =>
+      store.getBy(key, versionId, (request) => fetchFile(at, { path, key, sha256 }, request, watching), {
+        signal,
+      }),
+    worker: () => relayOnto(at, store, snapshot, path, signal),
   })
   return way
 }
 
-async function bestWay<Result extends object>(
+async function bestWay<Result>(
   at: ControlPlaneNode,
   signal: AbortSignal,
   by: { readonly node: () => Promise<Result>; readonly worker: () => Promise<Result> },
-): Promise<Result & { readonly way: Way }> {
+): Promise<{ readonly result: Result; readonly way: Way }> {
   const relayed = async (because: string) => ({
-    ...(await by.worker()),
+    result: await by.worker(),
     way: { by: 'worker' as const, because },
   })
-  const itself = async () => ({ ...(await by.node()), way: { by: 'node' as const } })
+  const itself = async () => ({ result: await by.node(), way: { by: 'node' as const } })
   switch (at.config.transfer.way) {
     case 'relay':
       return relayed('the cluster file says so')

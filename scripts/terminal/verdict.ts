@@ -27,6 +27,7 @@ export function backupVerdictText(verdict: BackupVerdict): string {
         ['versions of keys', String(verdict.totalKeys)],
         ['size', humanBytes(verdict.sizeBytes)],
         ['from', verdict.source],
+        ...(verdict.broughtBy === undefined ? [] : [['brought by', verdict.broughtBy] as const]),
         ...(verdict.pruned.length === 0 ? [] : [['pruned', verdict.pruned.join('\n')] as const]),
       ],
       '  ',

@@ -79,14 +79,10 @@ async function tagNewestFirst(
 }
 
 /** @returns whether the tag was not there yet */
-export async function letExpire(
+export function letExpire(
   store: ObjectStore,
   { key, versionId }: Pick<ObjectVersion, 'key' | 'versionId'>,
   options: StoreCallOptions = {},
 ): Promise<boolean> {
-  const { name, value } = EXPIRES_TAG
-  const there = await store.tags(key, versionId, options)
-  if (there[name] === value) return false
-  await store.tag(key, versionId, name, value, options)
-  return true
+  return store.tag(key, versionId, EXPIRES_TAG.name, EXPIRES_TAG.value, options)
 }

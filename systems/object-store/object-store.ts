@@ -133,8 +133,17 @@ export interface ObjectStore {
    */
   copy(from: StoredObject, key: string, options?: StoreCallOptions): Promise<StoredObject>
 
-  /** Sets one tag of that version and leaves its other tags as they are. */
-  tag(key: string, versionId: string, name: string, value: string, options?: StoreCallOptions): Promise<void>
+  /**
+   * Sets one tag of that version and leaves its other tags as they are.
+   * @returns whether it was not there yet
+   */
+  tag(
+    key: string,
+    versionId: string,
+    name: string,
+    value: string,
+    options?: StoreCallOptions,
+  ): Promise<boolean>
 
   /** The tags of that version. */
   tags(key: string, versionId: string, options?: StoreCallOptions): Promise<Readonly<Record<string, string>>>

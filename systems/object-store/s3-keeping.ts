@@ -93,15 +93,16 @@ export function s3Keeping(
     name: string,
     value: string,
     options: StoreCallOptions = {},
-  ): Promise<void> => {
+  ): Promise<boolean> => {
     const there = await tags(key, versionId, options)
-    if (there[name] === value) return
+    if (there[name] === value) return false
     // A put of tags replaces all of them, and somebody else's say something too.
     const TagSet = Object.entries({ ...there, [name]: value }).map(([Key, Value]) => ({ Key, Value }))
     const target = { Bucket: config.bucket, Key: key, VersionId: versionId }
     await request('tag', `tag ${nameOf(key, versionId)}`, options.signal, (sending) =>
       client.send(new PutObjectTaggingCommand({ ...target, Tagging: { TagSet } }), sending),
     )
+    return true
   }
 
   return { copy, tag, tags }

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { snapshotManifestSchema, type SnapshotManifest } from '../../domain/snapshot.ts'
-import type { StoreAddress } from '../../lab/services/store.ts'
+import type { Lab } from '../../lab/lab.ts'
 
 /** One version of an object, or a delete marker. */
 export interface Version {
@@ -16,26 +16,22 @@ export interface PutOptions {
   readonly checksum?: boolean
 }
 
-interface Having {
-  readonly store: StoreAddress
-}
-
 /**
  * The lab's bucket as its administrator has it: reads, harms and hides what Requorum stored. Signed by hand
  * (AWS Signature Version 4, path style), because the S3 client belongs to systems/object-store alone.
  */
 export class BucketAdmin {
-  readonly #lab: Having
+  readonly #lab: Pick<Lab, 'store'>
   readonly #id: string
   readonly #secret: string
 
-  private constructor(lab: Having, id: string, secret: string) {
+  private constructor(lab: Pick<Lab, 'store'>, id: string, secret: string) {
     this.#lab = lab
     this.#id = id
     this.#secret = secret
   }
 
-  static async of(lab: Having): Promise<BucketAdmin> {
+  static async of(lab: Pick<Lab, 'store'>): Promise<BucketAdmin> {
     const [id, secret] = await accessKey(lab, lab.store.adminProfile)
     return new BucketAdmin(lab, id, secret)
   }
@@ -167,7 +163,10 @@ export class BucketAdmin {
 }
 
 /** Access key and secret of one of the lab's profiles. */
-export async function accessKey(lab: Having, profile: string): Promise<[id: string, secret: string]> {
+export async function accessKey(
+  lab: Pick<Lab, 'store'>,
+  profile: string,
+): Promise<[id: string, secret: string]> {
   const text = await readFile(lab.store.credentialsFile, 'utf8')
   const section = text.split(/^(?=\[)/m).find((part) => part.startsWith(`[${profile}]`)) ?? ''
   const value = (name: string): string => new RegExp(`^${name}\\s*=\\s*(\\S+)`, 'm').exec(section)?.[1] ?? ''

@@ -13,7 +13,7 @@ import { RequorumError } from '../../domain/failures.ts'
 import { answering, SILENT, symptoms } from '../unit/examples.ts'
 import { BareEngine, type Asked, type BareRun, type Outcome } from './bare-engine.ts'
 import { workflowBundle } from '../../workers/workflow-bundle.ts'
-import { handsOf } from './engine.ts'
+import { handsOf, PRELOADED } from './engine.ts'
 import { ModelCluster } from './model-cluster.ts'
 
 /** What may start only by a consent. Locks, journals, marks, looks and backups destroy nothing. */
@@ -54,7 +54,6 @@ const SEED = Number(
   process.env['REQUORUM_PROPERTY_SEED'] ?? (RUNS === undefined ? 473_838_381 : Date.now() % 2_147_483_647),
 )
 /** Evaluated once instead of in each sandbox. */
-const PRELOADED = ['zod', 'yaml']
 const START = Date.parse('2026-11-22T02:14:00Z')
 
 /** What people, strangers and the world do, in any order and at any moment. */

@@ -36,6 +36,9 @@ export type End<Result> =
   | { readonly ended: 'failed'; readonly code: string; readonly message: string }
   | { readonly ended: 'cancelled' }
 
+/** Big, without state of their own, and otherwise loaded anew for each run. */
+export const PRELOADED = ['zod', 'yaml']
+
 type Recovery<Verdict> = (request: RestoreRequest) => Promise<Verdict>
 
 export class Engine {
@@ -59,7 +62,7 @@ export class Engine {
       TestWorkflowEnvironment.createTimeSkipping({
         server: { executable: { type: 'existing-path', path: partPath('temporal-test-server') } },
       }),
-      workflowBundle(),
+      workflowBundle(PRELOADED),
     ])
     const models = new Map<string, ModelCluster>()
     const worker = await Worker.create({
