@@ -25,7 +25,7 @@ a lab of its own, and has to end as the undisturbed run did. The last line is JS
   --part <k>/<n>     every nth case from the kth on; several parts make one sweep
   --labs <n>         how many labs share the cases (${LABS}); most of a case is waiting
   --resume           go on with a sweep that was stopped: what ended equal is not done again
-  --record           writes what came of it to docs/results/sweep.md
+  --record           writes what came of it to docs/results/sweep.md, of one runbook to sweep-<name>.md
   --list             the cases; runs each runbook once, undisturbed, to see its steps
   --help`
 
@@ -117,7 +117,7 @@ async function main(wish: Wish): Promise<number> {
   }
   const ended = await runAll(wish, chosen, goldens, notes, labs)
   const equal = ended.filter(({ result }) => result.equal).length
-  if (wish.record) say(`recorded in ${record(ended, equal, (performance.now() - began) / 1_000)}`)
+  if (wish.record) say(`recorded in ${record(wish, ended, equal, (performance.now() - began) / 1_000)}`)
   console.log(JSON.stringify({ cases: ended.length, equal }))
   return equal === ended.length ? 0 : 1
 }
@@ -174,9 +174,11 @@ function commandFor(one: Case): string {
   return `npm run sweep -- --case '${nameOf(one)}'`
 }
 
-function record(ended: readonly Ended[], equal: number, seconds: number): string {
+function record({ runbooks }: Wish, ended: readonly Ended[], equal: number, seconds: number): string {
+  const [only, ...others] = runbooks
   return recordResult({
-    ...{ name: 'sweep', title: 'The crash sweep' },
+    name: others.length === 0 && only !== undefined ? `sweep-${only.name}` : 'sweep',
+    title: 'The crash sweep',
     command: ['npm run sweep --', ...process.argv.slice(2)].join(' '),
     verdict: `${equal} of ${ended.length} cases ended as the undisturbed run did, in ${humanSeconds(seconds)}`,
     body: markdownTable(
