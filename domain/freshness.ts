@@ -10,18 +10,20 @@ import type { ProvedSnapshot } from './snapshot.ts'
  * is still at work. Pure: the same facts at the same time give the same findings.
  */
 
+export const FINDINGS = [
+  'snapshot-old',
+  'snapshot-missing',
+  'rehearsal-old',
+  'rehearsal-missing',
+  'rehearsal-failed',
+  'store-silent',
+  'schedule-paused',
+  'schedule-missing',
+  'lock-left',
+] as const
+
 const findingSchema = z.object({
-  what: z.enum([
-    'snapshot-old',
-    'snapshot-missing',
-    'rehearsal-old',
-    'rehearsal-missing',
-    'rehearsal-failed',
-    'store-silent',
-    'schedule-paused',
-    'schedule-missing',
-    'lock-left',
-  ]),
+  what: z.enum(FINDINGS),
   evidence: z.string(),
   todo: z.string(),
 })
@@ -43,7 +45,7 @@ export type SeenStore =
       /** When the oldest that is there was taken; null without any. */
       readonly oldestTakenAt: string | null
       /** Null where the cluster file asks for no rehearsals. */
-      readonly rehearsals: readonly Pick<Attestation, 'key' | 'rehearsedAt' | 'outcome'>[] | null
+      readonly rehearsals: readonly SeenRehearsal[] | null
     }
   /** Nobody can say how old the newest is, and nobody could restore it now. */
   | { readonly silent: string }
@@ -85,22 +87,17 @@ export function judgeStore(
 function judgeRehearsals(
   cluster: string,
   freshness: ClusterConfig['freshness'],
-  rehearsals: readonly Pick<Attestation, 'key' | 'rehearsedAt' | 'outcome'>[],
+  rehearsals: readonly SeenRehearsal[],
   oldestTakenAt: string,
   now: Date,
 ): Finding[] {
   const todo = `Rehearse it now: requorum rehearse ${cluster}`
-  // An older snapshot that somebody tried by name says nothing about the one that a restore would take.
-  const newest = rehearsals.toSorted(byKeyThenTime).at(-1)
-  if (newest?.outcome === 'failed') {
-    const evidence = `${newest.key} could not be restored when it was rehearsed at ${newest.rehearsedAt}`
+  const { failed, last } = whatRehearsalsSay(rehearsals)
+  if (failed !== null) {
+    const evidence = `${failed.key} could not be restored when it was rehearsed at ${failed.rehearsedAt}`
     return [{ what: 'rehearsal-failed', evidence, todo }]
   }
-  const last = rehearsals
-    .filter(({ outcome }) => outcome === 'restored')
-    .toSorted((one, other) => (one.rehearsedAt < other.rehearsedAt ? -1 : 1))
-    .at(-1)
-  if (last === undefined) {
+  if (last === null) {
     // A cluster that was only just taken in has its first rehearsal before it.
     const young = now.getTime() - Date.parse(oldestTakenAt) <= freshness.rehearsed
     return young ? [] : [{ what: 'rehearsal-missing', evidence: 'no snapshot was ever rehearsed', todo }]
@@ -110,6 +107,23 @@ function judgeRehearsals(
   if (seconds <= limit) return []
   const evidence = `the last rehearsal, of ${last.key}, was ${humanSeconds(seconds)} ago (limit ${humanSeconds(limit)})`
   return [{ what: 'rehearsal-old', evidence, todo }]
+}
+
+type SeenRehearsal = Pick<Attestation, 'key' | 'rehearsedAt' | 'outcome'>
+
+/**
+ * The rehearsal of the newest snapshot that was tried, when it failed; and the last one that succeeded. An older snapshot
+ * that somebody tried by name says nothing about the one that a restore would take.
+ */
+export function whatRehearsalsSay(rehearsals: readonly SeenRehearsal[]): {
+  readonly failed: SeenRehearsal | null
+  readonly last: SeenRehearsal | null
+} {
+  const newest = rehearsals.toSorted(byKeyThenTime).at(-1)
+  const restored = rehearsals
+    .filter(({ outcome }) => outcome === 'restored')
+    .toSorted((one, other) => (one.rehearsedAt < other.rehearsedAt ? -1 : 1))
+  return { failed: newest?.outcome === 'failed' ? newest : null, last: restored.at(-1) ?? null }
 }
 
 /** Keys carry the time of their snapshot. */

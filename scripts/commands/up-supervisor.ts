@@ -59,6 +59,8 @@ export async function isHeld(home: string): Promise<boolean> {
 export interface UpRequest {
   readonly home: string
   readonly workerOnly: boolean
+  /** Where the worker serves its metrics; as the environment says when it is not given. */
+  readonly metrics?: string | undefined
   readonly say: (line: string) => void
   readonly stop: AbortSignal
 }
@@ -69,7 +71,13 @@ export interface UpRequest {
  *
  * @throws RequorumError `input-invalid` when another one runs for this home.
  */
-export async function superviseEngineAndWorker({ home, workerOnly, say, stop }: UpRequest): Promise<void> {
+export async function superviseEngineAndWorker({
+  home,
+  workerOnly,
+  metrics,
+  say,
+  stop,
+}: UpRequest): Promise<void> {
   mkdirSync(engineDir(home), { recursive: true, mode: 0o700 })
   const work = async (): Promise<void> => {
     const before = readUp(home)
@@ -92,7 +100,10 @@ export async function superviseEngineAndWorker({ home, workerOnly, say, stop }: 
         name: 'worker',
         command: process.execPath,
         args: [...WORKER_ARGS],
-        env: { ...WORKER_ENV, ...process.env, REQUORUM_HOME: home },
+        env: {
+          ...{ ...WORKER_ENV, ...process.env, REQUORUM_HOME: home },
+          ...(metrics === undefined ? {} : { REQUORUM_METRICS: metrics }),
+        },
         logFile: join(engineDir(home), 'worker.log'),
         say,
         onStart: (started) => note({ worker: started }),

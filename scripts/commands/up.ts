@@ -8,6 +8,7 @@ import { RequorumError } from '../../domain/failures.ts'
 import { TASK_QUEUE } from '../../domain/messages.ts'
 import { lastLines, sizeOfLog } from '../../lab/services/process.ts'
 import { engineDir } from '../../workers/home.ts'
+import { metricsFrom } from '../../workers/metrics-address.ts'
 import { utc } from '../terminal/times.ts'
 import { examples, type Act, type Call, type Outcome } from './command.ts'
 import { alreadyUp, isHeld, readUp, superviseEngineAndWorker, upLog } from './up-supervisor.ts'
@@ -21,11 +22,16 @@ export function registerUp(program: Command, act: Act): void {
       'run the embedded engine and a worker here, and start them again when they die; Ctrl-C ends both',
     )
     .option('--worker-only', 'no engine of our own: the worker of one that TEMPORAL_ADDRESS names')
+    .option(
+      '--metrics <address>',
+      'serve metrics for Prometheus there, like 127.0.0.1:9464 (REQUORUM_METRICS); nobody has to log in',
+    )
     .option('--detach', 'leave them running in the background; `requorum down` ends them')
   act(
     examples(up, [
       'requorum up',
       'requorum up --detach',
+      'requorum up --metrics 127.0.0.1:9464',
       'TEMPORAL_ADDRESS=temporal.example.com:7233 requorum up --worker-only',
     ]),
     runUp,
@@ -42,9 +48,11 @@ async function runUp(call: Call): Promise<Outcome> {
   const workerOnly = call.flag('workerOnly')
   await refuseTwoEngines(home, workerOnly)
   await refuseTwoWorkers(home)
+  const metrics = call.text('metrics') ?? process.env['REQUORUM_METRICS']
+  metricsFrom(metrics)
   if (call.flag('detach')) return detach(call, workerOnly)
   const say = (line: string): void => call.say(`${utc(new Date())}  ${line}`)
-  await superviseEngineAndWorker({ home, workerOnly, say, stop: call.interruption() })
+  await superviseEngineAndWorker({ home, workerOnly, metrics, say, stop: call.interruption() })
   return { exit: 'done', text: 'All ended. Runs go on when it is up again.', json: { home, stopped: true } }
 }
 
@@ -91,7 +99,12 @@ async function detach(call: Call, workerOnly: boolean): Promise<Outcome> {
   const from = sizeOfLog(logFile)
   const log = openSync(logFile, 'a', 0o600)
   const command = fileURLToPath(new URL('../requorum.ts', import.meta.url))
-  const child = spawn(process.execPath, [command, 'up', ...(workerOnly ? ['--worker-only'] : [])], {
+  const metrics = call.text('metrics')
+  const flags = [
+    ...(workerOnly ? ['--worker-only'] : []),
+    ...(metrics === undefined ? [] : ['--metrics', metrics]),
+  ]
+  const child = spawn(process.execPath, [command, 'up', ...flags], {
     detached: true,
     stdio: ['ignore', log, log],
     env: { ...process.env, REQUORUM_HOME: home },

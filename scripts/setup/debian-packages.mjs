@@ -18,6 +18,9 @@ const PACKAGE_OF = {
 /** What only tests call: a real sshd of their own on loopback, sudo's real refusals, and what ends a step from outside. */
 const TEST_PACKAGE_OF = { sshd: 'openssh-server', sudo: 'sudo', pkill: 'procps' }
 
+/** What only the tests outside CI call: the real Prometheus that the alert rules are tried with. */
+const LAB_TEST_PACKAGE_OF = { promtool: 'prometheus', prometheus: 'prometheus' }
+
 /** What only the kubeadm profile calls: images are packed from binaries. */
 const KUBEADM_PACKAGE_OF = { umoci: 'umoci' }
 
@@ -29,6 +32,7 @@ export function missingPackages(purposes) {
   const needed = {
     ...PACKAGE_OF,
     ...(purposes.includes('test') ? TEST_PACKAGE_OF : {}),
+    ...(purposes.includes('test-lab') ? LAB_TEST_PACKAGE_OF : {}),
     ...(purposes.includes('build') ? KUBEADM_PACKAGE_OF : {}),
   }
   const missing = Object.keys(needed).filter((command) => findCommand(command) === undefined)

@@ -1,6 +1,6 @@
 import { attestationSchema, type Attestation } from '../../domain/rehearsal.ts'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
-import { takenAtOf } from '../../domain/snapshot.ts'
+import { takenAtOf, type ProvedSnapshot } from '../../domain/snapshot.ts'
 import type { SeenStore } from '../../domain/freshness.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
 import {
@@ -38,18 +38,28 @@ export async function readAttestations(
   return found.sort((one, other) => (one.rehearsedAt < other.rehearsedAt ? 1 : -1))
 }
 
+type SeenFreshness = Exclude<SeenStore, { silent: string }> & {
+  readonly newest: Pick<ProvedSnapshot, 'key' | 'takenAt' | 'sizeBytes' | 'totalKeys' | 'revision'> | null
+}
+
 /** What a cluster's store says about how fresh its snapshots are. @throws the store's errors */
 export async function readFreshness(
   store: ObjectStore,
   { cluster, rehearsal, store: { prefix } }: ClusterConfig,
   { now, trust }: Pick<CatalogueRequest, 'now' | 'trust'>,
-): Promise<Exclude<SeenStore, { silent: string }>> {
+): Promise<SeenFreshness> {
   const { proved } = await readCatalogue(store, { cluster, prefix, now, trust })
   const rehearsals = rehearsal.every === 'never' ? null : await readAttestations(store, cluster, prefix)
   const [newest] = proved
   const oldest = (await newestVersions(store, `${prefix}daily/`, MANIFEST_NAME)).at(-1)
   return {
-    newest: newest === undefined ? null : { key: newest.key, takenAt: newest.takenAt },
+    newest:
+      newest === undefined
+        ? null
+        : {
+            ...{ key: newest.key, takenAt: newest.takenAt, sizeBytes: newest.sizeBytes },
+            ...{ totalKeys: newest.totalKeys, revision: newest.revision },
+          },
     oldestTakenAt: oldest === undefined ? null : takenAtOf(oldest.key),
     rehearsals: rehearsals?.map(({ key, rehearsedAt, outcome }) => ({ key, rehearsedAt, outcome })) ?? null,
   }

@@ -25,6 +25,7 @@ export function useLab(
     cluster?: Record<string, unknown>
     diskBytes?: number
     joinOneByOne?: boolean
+    workerEnv?: Record<string, string>
   } = {},
 ): () => OwnLab {
   let own: OwnLab | undefined
@@ -47,6 +48,7 @@ export function useLab(
       dir,
       say: (line) => said.push(line),
       joinOneByOne: options.joinOneByOne ?? false,
+      ...(options.workerEnv === undefined ? {} : { workerEnv: options.workerEnv }),
       ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
       ...(options.diskBytes === undefined ? {} : { diskBytes: options.diskBytes }),
     }).catch((error: unknown) => {

@@ -1,12 +1,13 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import type { NodeAddress } from '../../systems/ssh/node-shell.ts'
+import { freePort, portOf } from './free-port.ts'
 
 export const execute = promisify(execFile)
 
@@ -145,14 +146,6 @@ async function keygen(type: KeyType, file: string): Promise<void> {
   await execute('ssh-keygen', ['-q', '-t', type, '-N', '', '-C', 'test', '-f', file])
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const port = portOf(server)
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 // sshd writes its pid file once it listens: an open port alone could be a stranger's.
 async function untilOurs(child: ChildProcess, home: string, pid: number): Promise<void> {
   await until('sshd to listen', async () => {
@@ -165,10 +158,4 @@ async function untilOurs(child: ChildProcess, home: string, pid: number): Promis
 async function childrenOf(pid: number): Promise<number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   return text.split(' ').filter(Boolean).map(Number)
-}
-
-function portOf(server: Server): number {
-  const address: string | AddressInfo | null = server.address()
-  if (address === null || typeof address === 'string') throw new Error('the server has no port')
-  return address.port
 }

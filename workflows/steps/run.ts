@@ -6,12 +6,15 @@ import {
   defineQuery,
   defineSignal,
   defineUpdate,
+  isCancellation,
   log,
+  metricMeter,
   setCurrentDetails,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow'
 import { excerpt, misshapen, type Answer, type DecisionRecord } from '../../domain/consent.ts'
+import { METRICS } from '../../domain/metrics.ts'
 import { DECIDE_NOW_UPDATE, DECIDE_SIGNAL, PROGRESS_QUERY } from '../../domain/messages.ts'
 import {
   progressMarkdown,
@@ -119,8 +122,11 @@ export class Run {
    */
   async through<Result>(runbook: () => Promise<Result>): Promise<Result> {
     try {
-      return await runbook()
+      const result = await runbook()
+      this.#count('completed', outcomeOf(result))
+      return result
     } catch (error) {
+      this.#count(isCancellation(error) ? 'cancelled' : 'failed', causeOf(error).code)
       throw runFailure(error, this.#warnings)
     } finally {
       await CancellationScope.nonCancellable(() => condition(allHandlersFinished))
@@ -162,6 +168,14 @@ export class Run {
     return answer
   }
 
+  /** For the metrics. The SDK leaves it out of replays. */
+  #count(ended: 'completed' | 'failed' | 'cancelled', outcome: string): void {
+    const { runs, runEnded } = METRICS
+    const labels = { cluster: this.#cluster, runbook: this.#runbook, ended }
+    metricMeter.createCounter(runs.name, undefined, runs.about).add(1, { ...labels, outcome })
+    metricMeter.createGauge(runEnded.name, 'float', undefined, runEnded.about).set(Date.now() / 1_000, labels)
+  }
+
   #set(index: number, step: StepProgress): void {
     this.#steps[index] = step
     this.#tell()
@@ -170,6 +184,12 @@ export class Run {
   #tell(): void {
     setCurrentDetails(progressMarkdown(this.progress()))
   }
+}
+
+/** The word of a verdict, which every runbook's has. */
+function outcomeOf(verdict: unknown): string {
+  if (typeof verdict !== 'object' || verdict === null || !('outcome' in verdict)) return ''
+  return String(verdict.outcome)
 }
 
 export function utcNow(): string {
