@@ -21,7 +21,7 @@ import { readFreshness } from '../systems/object-store/attestations.ts'
 import { exportNewest } from './measuring.ts'
 
 const STORE_EVERY_MS = 300_000
-const ENGINE_EVERY_MS = 30_000
+const LOOK_EVERY_MS = 15_000
 /** A run without a worker that knows its type answers no query. */
 const QUERY_TIMEOUT_MS = 6_000
 const AT_ONCE = 8
@@ -47,23 +47,35 @@ interface Observed {
  * gone with it: a worker that was just started exports how old the newest snapshot is as well as one that took it.
  */
 export async function observe(observed: Observed, stop: AbortSignal): Promise<void> {
-  const everyTime = async (everyMs: number, look: () => Promise<void>): Promise<void> => {
-    while (!stop.aborted) {
-      await look().catch((error: unknown) => {
-        if (!stop.aborted) observed.logger.warn(`metrics: ${reasonOf(error)}`)
-      })
-      await sleep(everyMs, undefined, { signal: stop, ref: false }).catch(() => undefined)
-    }
+  const looked = new Map<string, number>()
+  /** A cluster whose file was just written is looked at soon. */
+  const due = async (): Promise<string[]> => {
+    const now = performance.now()
+    const clusters = (await observed.clusters()).filter(
+      (cluster) => now - (looked.get(cluster) ?? -Infinity) >= STORE_EVERY_MS,
+    )
+    for (const cluster of clusters) looked.set(cluster, now)
+    return clusters
   }
-  await Promise.all([
-    everyTime(STORE_EVERY_MS, () => lookAtStores(observed)),
-    everyTime(ENGINE_EVERY_MS, () => lookAtEngine(observed)),
-  ])
+  const looks = [() => lookAtEngine(observed), async () => lookAtStores(observed, await due())]
+  await Promise.all(
+    looks.map(async (look) => {
+      while (!stop.aborted) {
+        await look().catch((error: unknown) => {
+          if (!stop.aborted) observed.logger.warn(`metrics: ${reasonOf(error)}`)
+        })
+        await sleep(LOOK_EVERY_MS, undefined, { signal: stop, ref: false }).catch(() => undefined)
+      }
+    }),
+  )
 }
 
 /** How fresh the snapshots of each cluster are, from its store alone. */
-export async function lookAtStores({ clusters, systems, metrics }: Omit<Observed, 'engine'>): Promise<void> {
-  await inParallel(AT_ONCE, await clusters(), async (cluster) => {
+async function lookAtStores(
+  { systems, metrics }: Pick<Observed, 'systems' | 'metrics'>,
+  clusters: readonly string[],
+): Promise<void> {
+  await inParallel(AT_ONCE, clusters, async (cluster) => {
     const config = await systems.loadCluster(cluster).catch(() => null)
     metrics.set(METRICS.clusterFileValid, { cluster }, config === null ? 0 : 1)
     if (config === null) return
@@ -83,7 +95,7 @@ export async function lookAtStores({ clusters, systems, metrics }: Omit<Observed
 }
 
 /** Who is waited for, and whether the schedules go on. */
-export async function lookAtEngine({
+async function lookAtEngine({
   clusters,
   engine,
   metrics,
