@@ -1,11 +1,11 @@
 import { duration, type ClusterConfig } from './cluster-config.ts'
 import { RequorumError } from './failures.ts'
-import { isSpaceAlarm, reasonsAgainstFreeing } from './relief-plan.ts'
+import { reasonsAgainstFreeing } from './relief-plan.ts'
 import { RECOVERIES } from './node-paths.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'
 import { humanSeconds } from './progress.ts'
 import type { ProvedSnapshot } from './snapshot.ts'
-import { reachedNodes, type NodeSurvey } from './survey.ts'
+import { isSpaceAlarm, reachedNodes, type NodeSurvey } from './survey.ts'
 import { utcOfCompact, type PlanDigest } from './values.ts'
 
 /** What lies on a node under a name that only recoveries give. */

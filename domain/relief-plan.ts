@@ -5,7 +5,14 @@ import { etcdctlWords } from './etcdctl-words.ts'
 import { handCommands, type NodeAction } from './node-actions.ts'
 import { digestOfWhole, type PlannedRecovery, type PlanStep } from './plan-step.ts'
 import type { SavedSnapshot } from './snapshot.ts'
-import { membersNamedBy, reachedNodes, unreachedNodes, type MemberStatus, type NodeSurvey } from './survey.ts'
+import {
+  isSpaceAlarm,
+  membersNamedBy,
+  reachedNodes,
+  unreachedNodes,
+  type MemberStatus,
+  type NodeSurvey,
+} from './survey.ts'
 import { judgeLeader, judgeMembers } from './validation/etcd.ts'
 import type { EtcdId, PlanDigest, Revision } from './values.ts'
 
@@ -122,25 +129,9 @@ export function roomForCopy(member: Pick<MemberStatus, 'dbSizeBytes'>): number {
   return 2 * member.dbSizeBytes + SPARE_BYTES
 }
 
-/** The survey as if no alarm NOSPACE stood: a member under it takes no write, and gives as good a copy as any. */
-export function withoutSpaceAlarms(survey: readonly NodeSurvey[]): NodeSurvey[] {
-  return survey.map((node) =>
-    node.reached && node.member.answers
-      ? {
-          ...node,
-          member: { ...node.member, errors: node.member.errors.filter((one) => !isSpaceAlarm(one)) },
-        }
-      : node,
-  )
-}
-
 /** IDs of the members that the alarm NOSPACE names; every member tells of all alarms. */
 export function membersOutOfSpace(survey: readonly NodeSurvey[]): EtcdId[] {
   return membersNamedBy('NOSPACE', survey)
-}
-
-export function isSpaceAlarm(error: string): boolean {
-  return /alarm:\s*NOSPACE/.test(error)
 }
 
 export interface SpaceSeen extends MemberSpace {

@@ -247,7 +247,7 @@ export function bestKnownRevision(survey: readonly NodeSurvey[]): Revision | nul
 }
 
 /**
- * The member to take a snapshot from: a healthy voter without alarms or errors, a follower before the
+ * The member to take a snapshot from: a healthy voter without errors of its own, a follower before the
  * leader (a snapshot costs the leader the most), the smallest raft lag, then by name. Never a member that
  * stands alone: what it holds is not the cluster's state.
  */
@@ -287,15 +287,23 @@ export function membersNamedBy(alarm: 'CORRUPT' | 'NOSPACE', survey: readonly No
   return [...new Set(said.flatMap((error) => namedBy(alarm, error) ?? []))]
 }
 
+export function isSpaceAlarm(error: string): boolean {
+  return /alarm:\s*NOSPACE/.test(error)
+}
+
 function namedBy(alarm: 'CORRUPT' | 'NOSPACE', error: string): EtcdId | null {
   const [, id, kind] = /memberID:(\d+) alarm:(\w+)/.exec(error) ?? []
   if (id === undefined || kind !== alarm) return null
   return etcdId.parse(BigInt(id).toString(16).padStart(16, '0'))
 }
 
-/** Every member repeats the alarm CORRUPT; it says something about the member that it names, if it names one. */
+/**
+ * Every member repeats the alarm CORRUPT; it says something about the member that it names, if it names one. Under NOSPACE
+ * all refuse writes, and what they hold is as whole as ever: a snapshot brings the alarm along, which a restore disarms.
+ */
 function errorsOfItsOwn({ memberId, errors }: MemberStatus): string[] {
   return errors.filter((error) => {
+    if (isSpaceAlarm(error)) return false
     const named = namedBy('CORRUPT', error)
     return named === null || named === NOBODY || named === memberId
   })

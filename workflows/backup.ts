@@ -2,7 +2,7 @@ import { isCancellation, workflowInfo } from '@temporalio/workflow'
 import type { Way } from '../activities/transfer.ts'
 import type { ClusterConfig } from '../domain/cluster-config.ts'
 import { RequorumError } from '../domain/failures.ts'
-import type { BackupRequest } from '../domain/messages.ts'
+import { relieveCommand, type BackupRequest } from '../domain/messages.ts'
 import { reasonsAgainst } from '../domain/plausibility.ts'
 import { humanBytes } from '../domain/progress.ts'
 import { firstOfMonth, supersededBefore } from '../domain/retention.ts'
@@ -14,6 +14,7 @@ import {
 } from '../domain/snapshot.ts'
 import {
   chooseSource,
+  membersNamedBy,
   reasonsAgainstSources,
   unreachedNodes,
   type MemberStatus,
@@ -110,11 +111,18 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       pruned,
       warnings: [
         ...unreachedNodes(found).map((node) => `${node.node} could not be reached: ${node.reason}`),
+        ...spaceWarnings(config, found),
         ...('skipped' in inventory ? [`no inventory: ${inventory.skipped}`] : []),
         ...run.warnings(),
       ],
     }
   })
+}
+
+/** A snapshot is whole under NOSPACE; but nothing that should be in the next one can be written. */
+function spaceWarnings({ cluster }: ClusterConfig, found: readonly NodeSurvey[]): string[] {
+  if (membersNamedBy('NOSPACE', found).length === 0) return []
+  return [`etcd refuses every write (NOSPACE): ${relieveCommand(cluster)}`]
 }
 
 function broughtBy(node: string, way: Way | undefined): string {

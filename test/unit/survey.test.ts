@@ -107,7 +107,8 @@ describe('the source of a snapshot', () => {
 
   test('is never a learner, nor a member with errors, nor one without quorum', () => {
     assert.equal(chooseSource([member('cp-02', { isLearner: true })]), null)
-    assert.equal(chooseSource([member('cp-02', { errors: ['memberID:1 alarm:NOSPACE'] })]), null)
+    assert.equal(chooseSource([member('cp-02', { errors: ['memberID:1 alarm:CORRUPT'] })])?.node, 'cp-02')
+    assert.equal(chooseSource([member('cp-02', { errors: ['alarm:CORRUPT'] })]), null)
     assert.equal(chooseSource([lonely('cp-02')]), null)
     const found = [
       reached('cp-01'),
@@ -115,6 +116,10 @@ describe('the source of a snapshot', () => {
       member('cp-03', { isLearner: true }),
     ]
     assert.equal(chooseSource(found)?.node, 'cp-01')
+  })
+
+  test('may be one under the alarm NOSPACE: what it holds is whole', () => {
+    assert.equal(chooseSource([member('cp-02', { errors: ['memberID:1 alarm:NOSPACE'] })])?.node, 'cp-02')
   })
 
   test('is never a first node that became an empty cluster of its own', () => {
@@ -139,7 +144,7 @@ describe('the source of a snapshot', () => {
     const node = fc.record({
       healthy: fc.boolean(),
       isLearner: fc.boolean(),
-      errors: fc.constantFrom<string[]>([], [], ['alarm:NOSPACE']),
+      errors: fc.constantFrom<string[]>([], [], ['alarm:CORRUPT']),
       applied: fc.integer({ min: 59_990, max: 60_000 }).map(String),
     })
     fc.assert(
@@ -174,12 +179,12 @@ describe('why there is no source', () => {
     const others = [
       lonely('cp-01'),
       reached('cp-02', { member: answering('cp-02', { isLearner: true }) }),
-      reached('cp-03', { member: answering('cp-03', { errors: ['alarm:NOSPACE'] }) }),
+      reached('cp-03', { member: answering('cp-03', { errors: ['alarm:CORRUPT'] }) }),
     ]
     assert.deepEqual(reasonsAgainstSources(others), [
       'cp-01: its etcd answers and has no quorum behind it',
       'cp-02: its etcd is a learner',
-      'cp-03: its etcd says alarm:NOSPACE',
+      'cp-03: its etcd says alarm:CORRUPT',
     ])
     assert.equal(chooseSource(others), null)
   })

@@ -117,6 +117,13 @@ describe('a backup', () => {
     assert.deepEqual(warnings, ['cp-02 could not be reached: no route to host'])
   })
 
+  test('goes on under the alarm NOSPACE, and says how to make room', async () => {
+    const model = living()
+    model.outOfSpace = ['cp-02']
+    const { warnings } = await proved(model)
+    assert.deepEqual(warnings, [`etcd refuses every write (NOSPACE): requorum relieve ${model.name}`])
+  })
+
   test('ends with every member’s reason when none can give a snapshot', async () => {
     const model = living()
     model.fail(called('saveSnapshot'), { code: 'snapshot-damaged', times: 3 })

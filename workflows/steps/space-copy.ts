@@ -6,7 +6,6 @@ import {
   reasonsAgainstFreeing,
   roomForCopy,
   tooTightToDefragment,
-  withoutSpaceAlarms,
   type ReliefPlan,
 } from '../../domain/relief-plan.ts'
 import { humanBytes } from '../../domain/progress.ts'
@@ -49,7 +48,7 @@ export async function saveCopy(
   const failed: string[] = []
   const reasons: string[] = []
   for (;;) {
-    const source = chooseSource(withoutSpaceAlarms(found), failed)
+    const source = chooseSource(found, failed)
     if (source === null || !source.member.answers) {
       throw new RequorumError('no-source', {
         what: `No member of ${config.cluster} could give a copy of what is there, and without one nothing is thrown away.`,
