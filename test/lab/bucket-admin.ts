@@ -98,6 +98,13 @@ export class BucketAdmin {
     }
   }
 
+  /** Switches versioning on, or suspends it as AWS calls that. */
+  async keepVersions(kept: boolean): Promise<void> {
+    const status = kept ? 'Enabled' : 'Suspended'
+    const xml = `<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>${status}</Status></VersioningConfiguration>`
+    await this.#send('PUT', '', { versioning: '' }, Buffer.from(xml))
+  }
+
   async manifest(snapshotKey: string): Promise<SnapshotManifest> {
     return parseManifest(await this.get(snapshotKey.replace(/\.db$/, '.json')))
   }

@@ -11,6 +11,7 @@ import { findFault } from '../../lab/hosts/faults.ts'
 import { waitForAll } from '../../lab/hosts/form-cluster.ts'
 import { readAll } from '../../lab/hosts/keyspace.ts'
 import { requorum } from './command.ts'
+import { leaderOf } from './members.ts'
 import { differences, etcdctl, makeSchedule, readAllWhenUp } from './recoveries.ts'
 import { controlPlaneFiles, everyHost, useLab } from './use-lab.ts'
 
@@ -42,7 +43,7 @@ test('a wrong clock: set it, and leave etcd alone', async (t) => {
 
 test('a leader that is cut off from its peers: the network, and not its data', async (t) => {
   const { lab } = own()
-  const leader = await leaderName()
+  const leader = await leaderOf(own().lab)
   await during('cut-peers', [leader], async () => {
     await otherLeader(leader)
     const diagnosis = await diagnosed(t, 'hands-off', [leader])
@@ -245,16 +246,6 @@ async function type(steps: readonly NextStep[]): Promise<void> {
       assert.equal(code, 0, error)
     }
   }
-}
-
-async function leaderName(): Promise<string> {
-  const { lab } = own()
-  for (const { name } of lab.hosts.hosts) {
-    const fields = await etcdctl(lab, name, 'endpoint', 'status', '--write-out=fields')
-    const id = (field: string): string | undefined => new RegExp(`"${field}" : (\\d+)`).exec(fields)?.[1]
-    if (id('Leader') !== undefined && id('Leader') === id('MemberID')) return name
-  }
-  throw new Error('No member of the lab says that it leads.')
 }
 
 /** Waits until the others have chosen another leader. */

@@ -46,6 +46,23 @@ export async function clusterIds(lab: Lab): Promise<Set<string>> {
   return new Set(ids.flat())
 }
 
+/** The host whose member leads. */
+export async function leaderOf(lab: Lab): Promise<string> {
+  for (const { name } of lab.hosts.hosts) {
+    const status = await typedEtcdctl(lab, name, 'endpoint status --write-out=fields').catch(() => '')
+    const id = (field: string): string | undefined => new RegExp(`"${field}" : (\\d+)`).exec(status)?.[1]
+    if (id('Leader') !== undefined && id('Leader') === id('MemberID')) return name
+  }
+  throw new Error('No member of the lab says that it leads.')
+}
+
+/** Hands the lead to the member of a host, as etcd does it when it is asked. */
+export async function moveLeader(lab: Lab, host: string): Promise<void> {
+  const status = await typedEtcdctl(lab, host, 'endpoint status --write-out=fields')
+  const id = /"MemberID" : (\d+)/.exec(status)?.[1] ?? ''
+  await typedEtcdctl(lab, await leaderOf(lab), `move-leader ${BigInt(id).toString(16)}`)
+}
+
 export async function inject(lab: Lab, fault: string, host: string): Promise<void> {
   await findFault(fault).inject(lab.hosts, host)
 }

@@ -25,6 +25,7 @@ import {
   schedulePaused,
   untilStep,
 } from './recoveries.ts'
+import { leaderOf } from './members.ts'
 import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 
 const own = useLab({ keys: 2_000 })
@@ -36,7 +37,7 @@ test('a database that holds mostly history gives it back on every member, and th
   await makeSchedule(own())
   await writeHistory(30)
   const content = await readAll(lab.hosts)
-  const leader = await leaderName()
+  const leader = await leaderOf(lab)
 
   const started = await requorum(lab, 'relieve', lab.name)
   assert.equal(started.code, 4, started.error)
@@ -244,16 +245,6 @@ async function untilFirstDefragmentation() {
     if (step !== undefined) return untilStep(own(), step.title)
     await sleep(50)
   }
-}
-
-async function leaderName(): Promise<string> {
-  const found = await Promise.all(
-    NAMES.map(async (host) => {
-      const { stdout } = await atConsole(own().lab.hosts, host, `${ETCDCTL} endpoint status`)
-      return stdout.split(', ')[4] === 'true' ? host : null
-    }),
-  )
-  return found.find((host) => host !== null) ?? ''
 }
 
 function locks(): Promise<string[]> {

@@ -1,0 +1,113 @@
+/** A store that is ill while a node brings it a snapshot. Afterwards nothing is amiss: see there. */
+import assert from 'node:assert/strict'
+import { beforeEach, test } from 'node:test'
+import { proved, refusal, startBackup, until } from './backup-runs.ts'
+import { BucketAdmin } from './bucket-admin.ts'
+import { nothingAmiss } from './nothing-amiss.ts'
+import { StoreDoor } from './store-door.ts'
+import { useLab } from './use-lab.ts'
+
+const own = useLab({ keys: 3_000 })
+const upload = (method: string, path: string): boolean => method === 'PUT' && /\/daily\/[^/]*\.db/.test(path)
+
+/** What is proved before each fault; the first test has one to lose, too. */
+let before: string[] = []
+beforeEach(async () => {
+  if (before.length === 0) proved(await own().operator.backup())
+  before = await nothingAmiss(own())
+})
+
+/** A backup through a door that the nodes come to. */
+async function through<Result>(work: (door: StoreDoor) => Promise<Result>): Promise<Result> {
+  const door = await StoreDoor.before(own().lab, 'nodes')
+  try {
+    return await work(door)
+  } finally {
+    await door.close()
+  }
+}
+
+async function storedOnce(key: string): Promise<void> {
+  const bucket = await BucketAdmin.of(own().lab)
+  assert.equal((await bucket.versions(key)).length, 1, key)
+}
+
+test('a store that is too busy (503) is asked again, until it takes the snapshot, once', async () => {
+  const verdict = await through(async (door) => {
+    const busy = door.say(503, 'SlowDown', upload)
+    const run = await startBackup(own())
+    await until('three refusals', () => Promise.resolve(busy.times() >= 3 || undefined))
+    busy.stop()
+    return proved(await run.ended)
+  })
+  await storedOnce(verdict.key)
+  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+})
+
+test('a connection that is reset in mid-upload, and an answer that is lost after it, cost another try each', async () => {
+  const verdict = await through(async (door) => {
+    const [request, answer] = [door.hold('request', upload), door.hold('answer', upload)]
+    const run = await startBackup(own())
+    await request.arrived
+    request.drop()
+    await answer.arrived
+    answer.drop()
+    return proved(await run.ended)
+  })
+  await storedOnce(verdict.key)
+  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+})
+
+test('a slow store gets its time', async (t) => {
+  const began = performance.now()
+  const verdict = await through(async (door) => {
+    door.slow(256 * 1024)
+    return proved(await own().operator.backup())
+  })
+  const seconds = (performance.now() - began) / 1_000
+  t.diagnostic(`${verdict.sizeBytes} bytes in ${seconds.toFixed(1)} s`)
+  assert.ok(seconds > verdict.sizeBytes / (256 * 1024))
+  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+})
+
+for (const { what, status, code, ends, says } of [
+  { what: 'is full', status: 507, code: 'InsufficientStorage', ends: 'store-unreachable', says: /HTTP 507/ },
+  {
+    what: 'takes the credentials for expired',
+    status: 400,
+    code: 'ExpiredToken',
+    ends: 'store-refused',
+    says: /expired/,
+  },
+  {
+    what: 'allows no writing',
+    status: 403,
+    code: 'AccessDenied',
+    ends: 'store-refused',
+    says: /s3:PutObject/,
+  },
+] as const) {
+  test(`a store that ${what}: the backup fails with its words, and the newest good one stays the newest`, async () => {
+    const failure = await through(async (door) => {
+      door.say(status, code, (method) => method === 'PUT')
+      return refusal(await own().operator.backup(), ends)
+    })
+    assert.match(failure, says)
+    assert.deepEqual(await nothingAmiss(own(), before), before)
+  })
+}
+
+test('a bucket that keeps no versions any more: what it took is no backup, and it is said why', async () => {
+  const { lab, operator } = own()
+  const bucket = await BucketAdmin.of(lab)
+  await bucket.keepVersions(false)
+  try {
+    assert.match(refusal(await operator.backup(), 'store-refused'), /version/)
+  } finally {
+    await bucket.keepVersions(true)
+  }
+  // The store has an object now that nobody would restore from.
+  for (const key of await bucket.keys('daily/'))
+    if (!before.includes(key.replace('.json', '.db'))) await bucket.removeAll(key)
+  assert.deepEqual(await nothingAmiss(own(), before), before)
+})
