@@ -11,6 +11,7 @@ const HELP = `Runs the test of every fault that Requorum has to survive, and say
 
   npm run faults -- recovery                  those of test/faults/README.md that are of the recoveries
   npm run faults -- replace                   those of a replacement
+  npm run faults -- backup                    those of a backup
   npm run faults -- recovery --only 'disk'    those whose description matches this regular expression
   npm run faults -- recovery --record         writes what was seen to docs/results
 
