@@ -83,13 +83,12 @@ export async function openAttestations(home: string, cluster: string): Promise<A
   return readAttestations(createS3Store({ home, config: store }), cluster, store.prefix)
 }
 
-/** The catalogue of a cluster, from the store alone: no engine and no node is needed. */
-export async function openCatalogue(home: string, cluster: string): Promise<Catalogue> {
+/** The catalogue of a cluster, from the store alone: no engine and no node is needed. One that is named is in it. */
+export async function openCatalogue(home: string, cluster: string, named?: string): Promise<Catalogue> {
   const config: ClusterConfig = await loadCluster(home, cluster)
   const { prefix } = config.store
-  return readCatalogue(createS3Store({ home, config: config.store }), {
-    ...{ cluster: config.cluster, prefix, now: new Date(), trust: trustFor(home, config) },
-  })
+  const asked = { cluster: config.cluster, prefix, now: new Date(), trust: trustFor(home, config) }
+  return readCatalogue(createS3Store({ home, config: config.store }), asked, named)
 }
 
 /** The keys of the copies that are kept for their month, newest first. */

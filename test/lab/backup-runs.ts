@@ -4,7 +4,7 @@ import type { FailureCode } from '../../domain/failures.ts'
 import { TASK_QUEUE } from '../../domain/messages.ts'
 import type { BackupVerdict } from '../../domain/verdict.ts'
 import { endOf, type Ended } from '../../lab/operator.ts'
-import type { OwnLab } from './use-lab.ts'
+import type { OwnLab } from './own-lab.ts'
 
 /** A backup that goes on while the test does something to it. */
 export interface RunningBackup {

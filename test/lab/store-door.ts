@@ -2,7 +2,7 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import { Transform } from 'node:stream'
 import type { Lab } from '../../lab/lab.ts'
 import { portOf } from '../systems/free-port.ts'
-import { editClusterFile } from './use-lab.ts'
+import { editClusterFile } from './own-lab.ts'
 
 export interface Held {
   /** Resolves when the thing has come to the door. */

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parse, stringify } from 'yaml'
-import { z } from 'zod'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { readAll, seedKeyspace } from '../../lab/hosts/keyspace.ts'
 import { labDown, labUp, type Lab } from '../../lab/lab.ts'
@@ -12,7 +10,7 @@ import { Operator } from '../../lab/operator.ts'
 import { searchLab } from '../secrets/search.ts'
 import { everyHost, type OwnLab } from './own-lab.ts'
 
-export { everyHost, type OwnLab } from './own-lab.ts'
+export { editClusterFile, everyHost, type OwnLab } from './own-lab.ts'
 
 /**
  * Brings a lab up before the tests of a file and down after them. With `keys`, a Kubernetes-shaped keyspace is
@@ -71,19 +69,6 @@ export function useLab(
     if (own === undefined) throw new Error('The lab is not up.')
     return own
   }
-}
-
-/** Changes the cluster file, as an operator with an editor would; returns how to put it back. */
-export async function editClusterFile(
-  lab: Lab,
-  edit: (file: Record<string, unknown>) => void,
-): Promise<() => Promise<void>> {
-  const path = join(lab.dir, 'clusters', `${lab.name}.yaml`)
-  const before = await readFile(path, 'utf8')
-  const file = z.record(z.string(), z.unknown()).parse(parse(before))
-  edit(file)
-  await writeFile(path, stringify(file))
-  return () => writeFile(path, before)
 }
 
 /**
