@@ -139,6 +139,16 @@ const writtenSchema = z.strictObject({
     /** AWS shared-credentials file and profile; without them the SDK's default chain is asked. */
     credentialsFile: z.string().min(1).optional(),
     profile: z.string().min(1).optional(),
+    /**
+     * ARN of a role that those credentials take on for each kind of request, with no more than the rights that it needs
+     * (STS AssumeRole with a session policy). Without it they do everything themselves.
+     */
+    role: z
+      .string()
+      .regex(/^arn:[a-z-]+:iam::\d{0,12}:role\/[\w+=,.@/-]{1,512}$/, 'the ARN of an IAM role')
+      .optional(),
+    /** Where STS answers, for stores other than AWS S3; by default where the store does. */
+    stsEndpoint: z.url({ protocol: /^https?$/ }).optional(),
   }),
   /** Signed manifests: whoever may write to the bucket still can't pass something off as a snapshot. */
   signing: z

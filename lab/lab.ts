@@ -310,6 +310,7 @@ async function writeClusterFile(lab: Lab, changes: Readonly<Record<string, unkno
       pathStyle: true,
       credentialsFile: relative(lab.dir, store.credentialsFile),
       profile: store.profile,
+      role: store.role,
     },
     drill: { allowed: true },
     rehearsal: { tools: hosts.binDir },

@@ -17,7 +17,13 @@ export interface ObjectServerRequest {
   readonly listenOn: string
   readonly bucket: string
   /** What goes into its config; undefined when it is only to be found or stopped. */
-  readonly access?: { readonly admin: AccessKey; readonly requorum: AccessKey; readonly kms: KmsAccess }
+  readonly access?: {
+    readonly admin: AccessKey
+    readonly requorum: AccessKey
+    /** Signs the sessions of its STS. */
+    readonly sessionKey: string
+    readonly kms: KmsAccess
+  }
 }
 
 /** Names of the ports in the order of `ServiceSpec.command`; the first is S3's own. */
@@ -41,6 +47,7 @@ export function masterOf(ports: readonly number[]): MasterPorts {
 export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
   const { dir, listenOn, access } = request
   const config = join(dir, 's3-config.json')
+  const iam = join(dir, 'iam-config.json')
   return {
     name: 'objects',
     dir,
@@ -48,7 +55,9 @@ export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
     listenOn,
     prepare: async () => {
       mkdirSync(join(dir, 'data'), { recursive: true, mode: 0o700 })
-      if (access !== undefined) await writeSecretFile(config, configText(request.bucket, access))
+      if (access === undefined) return
+      await writeSecretFile(config, configText(request.bucket, access))
+      await writeSecretFile(iam, JSON.stringify(iamConfig(request.bucket, access.sessionKey), undefined, 2))
     },
     command: (ports) => {
       const at = (name: (typeof PORTS)[number]): string => `${ports[PORTS.indexOf(name)]}`
@@ -69,6 +78,7 @@ export function objectServerSpec(request: ObjectServerRequest): ServiceSpec {
             '-s3.port.iceberg=0',
             '-s3.port.lance=0',
             `-s3.config=${config}`,
+            `-s3.iam.config=${iam}`,
             '-s3.autoCreateBucket=false',
             '-s3.iam=false',
           ],
@@ -141,4 +151,30 @@ function s3Config(bucket: string, access: NonNullable<ObjectServerRequest['acces
 
 function identity(name: string, key: AccessKey, actions: readonly string[]): object {
   return { name, credentials: [{ accessKey: key.accessKeyId, secretKey: key.secretAccessKey }], actions }
+}
+
+/** The role of the lab's store, which its `requorum` may take on. */
+export const STORE_ROLE = 'arn:aws:iam::000000000000:role/requorum'
+
+/** Its STS: a session of the role may what the role may and its own policy allows. */
+function iamConfig(bucket: string, sessionKey: string): object {
+  const arn = `arn:aws:s3:::${bucket}`
+  const statement = { Effect: 'Allow', Action: ['s3:*'], Resource: [arn, `${arn}/*`] }
+  return {
+    sts: { issuer: 'lab', signingKey: sessionKey, tokenDuration: '1h', maxSessionLength: '12h' },
+    policy: { defaultEffect: 'Deny', storeType: 'memory' },
+    providers: [],
+    roles: [
+      {
+        roleName: 'requorum',
+        roleArn: STORE_ROLE,
+        trustPolicy: {
+          Version: '2012-10-17',
+          Statement: [{ Effect: 'Allow', Principal: { AWS: '*' }, Action: ['sts:AssumeRole'] }],
+        },
+        attachedPolicies: ['all-of-the-bucket'],
+      },
+    ],
+    policies: [{ name: 'all-of-the-bucket', document: { Version: '2012-10-17', Statement: [statement] } }],
+  }
 }

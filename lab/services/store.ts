@@ -20,6 +20,7 @@ import {
   type AccessKey,
   type MasterPorts,
   type ObjectServerRequest,
+  STORE_ROLE,
 } from './object-server.ts'
 import { randomSecret, readSecretFile, writeSecretFile } from './secret-file.ts'
 import {
@@ -51,6 +52,8 @@ export interface StoreAddress {
   readonly profile: string
   /** May do everything; for the lab's own set-up and faults. */
   readonly adminProfile: string
+  /** What `requorum` may take on by STS, which answers at the same endpoint. */
+  readonly role: string
 }
 
 /** A running S3 server with a real KMS behind it. */
@@ -176,6 +179,7 @@ function storeOf(dir: string, listenOn: string, ports: readonly number[], pids: 
     credentialsFile: credentialsFile(dir),
     profile: 'requorum',
     adminProfile: 'admin',
+    role: STORE_ROLE,
     pids,
     stop: () => stopStore(dir),
     stopObjects: () => stopObjects(dir),
@@ -190,13 +194,19 @@ function adminOf(store: StoreAddress, admin: AccessKey): BucketAdmin {
 }
 
 interface StoreKeys {
+  readonly sessionKey: string
   readonly admin: AccessKey
   readonly requorum: AccessKey
 }
 
 async function makeKeys(dir: string): Promise<StoreKeys> {
   const make = (): AccessKey => ({ accessKeyId: `LAB${randomSecret(17)}`, secretAccessKey: randomSecret(40) })
-  const keys = { requorum: make(), admin: make() }
+  const keys = {
+    requorum: make(),
+    admin: make(),
+    sessionKey: Buffer.from(randomSecret(32)).toString('base64'),
+  }
+  await writeSecretFile(sessionKeyFile(dir), keys.sessionKey)
   const profile = (name: string, key: AccessKey): string =>
     `[${name}]\naws_access_key_id = ${key.accessKeyId}\naws_secret_access_key = ${key.secretAccessKey}\n`
   await writeSecretFile(
@@ -210,7 +220,9 @@ async function readKeys(dir: string): Promise<StoreKeys | undefined> {
   const text = readSecretFile(credentialsFile(dir))
   if (text === undefined) return undefined
   const [requorum, admin] = [readProfile(text, 'requorum'), readProfile(text, 'admin')]
-  if (requorum !== undefined && admin !== undefined) return { requorum, admin }
+  const sessionKey = readSecretFile(sessionKeyFile(dir))
+  if (requorum !== undefined && admin !== undefined && sessionKey !== undefined)
+    return { requorum, admin, sessionKey }
   throw new Error(
     `${credentialsFile(dir)} lacks the profile "requorum" or "admin". Take the lab down and up again.`,
   )
@@ -225,6 +237,7 @@ function readProfile(text: string, name: string): AccessKey | undefined {
     : { accessKeyId, secretAccessKey }
 }
 
+const sessionKeyFile = (dir: string): string => join(dir, 'session-key')
 const credentialsFile = (dir: string): string => join(dir, 'credentials')
 const kmsDir = (dir: string): string => join(dir, 'kms')
 const volumesDir = (objects: string): string => join(objects, 'volumes')

@@ -12,7 +12,7 @@ export function s3Check(
   requests: S3Requests,
   texts: Pick<ObjectStore, 'putText' | 'readText'>,
 ): Pick<ObjectStore, 'check'> {
-  const { config, client, limits, request, refuseIfAborted } = requests
+  const { config, limits, request, refuseIfAborted } = requests
   const { checkMs } = limits
   const check = async ({ signal }: StoreCallOptions = {}): Promise<void> => {
     const deadline = AbortSignal.timeout(checkMs)
@@ -31,7 +31,7 @@ export function s3Check(
   }
 
   const checkWithin = async (signal: AbortSignal): Promise<void> => {
-    const versioning = await request('check', 'ask whether versions are kept', signal, (options) =>
+    const versioning = await request('check', 'ask whether versions are kept', signal, (client, options) =>
       client.send(new GetBucketVersioningCommand({ Bucket: config.bucket }), options),
     )
     if (versioning.Status !== 'Enabled') noVersions(config)

@@ -64,6 +64,13 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
   EntityTooLarge: { code: 'snapshot-too-large', todo: 'Look up the limit of this store for a single put.' },
 }
 
+const EXPIRED = /^(?:Expired(?:Token|TokenException)|TokenRefreshRequired)$/
+
+/** Whether the store says that the credentials were good once. */
+export function isExpired(error: unknown): boolean {
+  return EXPIRED.test(factsOf(error).name)
+}
+
 /** What Node and OpenSSL say of a certificate they don't trust; trying again changes nothing. */
 const TLS = /^(ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/
 
@@ -79,9 +86,19 @@ const PERMISSIONS: Readonly<Record<Asked, string>> = {
   check: 's3:GetBucketVersioning',
 }
 
-export function meaningOf(error: unknown, asked: Asked, kmsKeyId: string): Meaning {
+export function meaningOf(
+  error: unknown,
+  asked: Asked,
+  { kmsKeyId, role }: Pick<ClusterConfig['store'], 'kmsKeyId' | 'role'>,
+): Meaning {
   const { name, code, status } = factsOf(error)
   const known = BY_NAME[name] ?? BY_NAME[code]
+  // A session of a role is taken anew, which credentials of a file are not.
+  if (role !== undefined && EXPIRED.test(name))
+    return {
+      code: 'store-unreachable',
+      todo: `The session of ${role} had ended; the next attempt takes a new one.`,
+    }
   if (known !== undefined) return known
   if (name.startsWith('KMS.') && status < 500) {
     return {
@@ -156,7 +173,7 @@ export interface FailedRequest {
  */
 export function storeFailure({ error, asked, doing, config, secrets }: FailedRequest): RequorumError {
   if (error instanceof RequorumError) return error
-  const { code, todo } = meaningOf(error, asked, config.kmsKeyId)
+  const { code, todo } = meaningOf(error, asked, config)
   const clean = (text: string): string => scrub(text, secrets)
   const cause = new Error(clean(reasonOf(error)))
   cause.name = clean(factsOf(error).name)

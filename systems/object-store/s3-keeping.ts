@@ -3,6 +3,7 @@ import {
   GetObjectTaggingCommand,
   HeadObjectCommand,
   PutObjectTaggingCommand,
+  type S3Client,
 } from '@aws-sdk/client-s3'
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
@@ -14,17 +15,14 @@ import { nameOf, type S3Requests } from './s3-requests.ts'
 type Keeping = Pick<ObjectStore, 'copy' | 'tag' | 'tags'>
 
 /** What is done to objects that are stored already, without moving them through this host. */
-export function s3Keeping(
-  { config, client, request }: S3Requests,
-  reads: Pick<ObjectStore, 'head'>,
-): Keeping {
+export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectStore, 'head'>): Keeping {
   const copy = async (
     from: StoredObject,
     key: string,
     { signal }: StoreCallOptions = {},
   ): Promise<StoredObject> =>
-    request('copy', `copy ${from.key} to ${key}`, signal, async (options) => {
-      const versionId = await copyOnce(from, key, options)
+    request('copy', `copy ${from.key} to ${key}`, signal, async (client, options) => {
+      const versionId = await copyOnce(client, from, key, options)
       // The answer to a copy does not say how it is encrypted (SeaweedFS 4.48), and after 412 there is none.
       const target = {
         Bucket: config.bucket,
@@ -51,6 +49,7 @@ export function s3Keeping(
 
   /** @returns the version that was made; null when the key was taken, by an earlier attempt as it may be */
   const copyOnce = async (
+    client: S3Client,
     from: StoredObject,
     key: string,
     options: { abortSignal?: AbortSignal },
@@ -81,7 +80,7 @@ export function s3Keeping(
     versionId: string,
     { signal }: StoreCallOptions = {},
   ): Promise<Readonly<Record<string, string>>> =>
-    request('tag', `read the tags of ${nameOf(key, versionId)}`, signal, async (options) => {
+    request('tag', `read the tags of ${nameOf(key, versionId)}`, signal, async (client, options) => {
       const target = { Bucket: config.bucket, Key: key, VersionId: versionId }
       const { TagSet } = await client.send(new GetObjectTaggingCommand(target), options)
       return Object.fromEntries((TagSet ?? []).map(({ Key = '', Value = '' }) => [Key, Value]))
@@ -99,7 +98,7 @@ export function s3Keeping(
     // A put of tags replaces all of them, and somebody else's say something too.
     const TagSet = Object.entries({ ...there, [name]: value }).map(([Key, Value]) => ({ Key, Value }))
     const target = { Bucket: config.bucket, Key: key, VersionId: versionId }
-    await request('tag', `tag ${nameOf(key, versionId)}`, options.signal, (sending) =>
+    await request('tag', `tag ${nameOf(key, versionId)}`, options.signal, (client, sending) =>
       client.send(new PutObjectTaggingCommand({ ...target, Tagging: { TagSet } }), sending),
     )
     return true

@@ -27,7 +27,7 @@ type Described = Omit<NewObject, 'open'>
 
 /** Puts that look before they send again, by means of these reads. */
 export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | 'open'>): Puts {
-  const { config, client, failureOf, refuseIfAborted } = requests
+  const { config, clientFor, failureOf, refuseIfAborted } = requests
 
   const put = (object: NewObject, options: PutOptions = {}): Promise<StoredObject> =>
     upToThreeTimes(object, options, () => putOnce(object, options))
@@ -83,7 +83,7 @@ export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | '
     const abortSignal = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
     let answer: PutObjectCommandOutput
     try {
-      answer = await client.send(putCommand(config, object, body), { abortSignal })
+      answer = await clientFor('put').send(putCommand(config, object, body), { abortSignal })
     } catch (error) {
       refuseIfAborted(signal, doing)
       if (sourceFailure !== undefined) throw sourceFailure

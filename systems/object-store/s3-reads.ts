@@ -6,6 +6,7 @@ import {
   HeadObjectCommand,
   ListObjectVersionsCommand,
   type HeadObjectCommandOutput,
+  type S3Client,
 } from '@aws-sdk/client-s3'
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
@@ -17,19 +18,19 @@ import { nameOf, type S3Requests } from './s3-requests.ts'
 
 type Reads = Pick<ObjectStore, 'head' | 'open' | 'readText' | 'versions'>
 
-export function s3Reads({ config, client, request }: S3Requests): Reads {
+export function s3Reads({ config, request }: S3Requests): Reads {
   const head = async (
     key: string,
     versionId?: string,
     { signal }: StoreCallOptions = {},
   ): Promise<StoredObject | null> =>
-    request('head', `look at ${nameOf(key, versionId)}`, signal, async (options) => {
+    request('head', `look at ${nameOf(key, versionId)}`, signal, async (client, options) => {
       const target = {
         Bucket: config.bucket,
         Key: key,
         ...(versionId === undefined ? {} : { VersionId: versionId }),
       }
-      const answer = await headWithWords(target, options)
+      const answer = await headWithWords(client, target, options)
       if (answer === null) return null
       return {
         key,
@@ -40,6 +41,7 @@ export function s3Reads({ config, client, request }: S3Requests): Reads {
     })
 
   const headWithWords = async (
+    client: S3Client,
     target: { Bucket: string; Key: string; VersionId?: string },
     options: { abortSignal?: AbortSignal },
   ): Promise<HeadObjectCommandOutput | null> => {
@@ -49,7 +51,7 @@ export function s3Reads({ config, client, request }: S3Requests): Reads {
       const status = httpStatusOf(error)
       if (status === 405) return null
       if (status === 404) {
-        await refuseMissingBucket(options)
+        await refuseMissingBucket(client, options)
         return null
       }
       if (status !== 403) throw error
@@ -67,7 +69,10 @@ export function s3Reads({ config, client, request }: S3Requests): Reads {
   }
 
   /** A 404 to HEAD doesn't say whether the object or the whole bucket is missing. */
-  const refuseMissingBucket = async (options: { abortSignal?: AbortSignal }): Promise<void> => {
+  const refuseMissingBucket = async (
+    client: S3Client,
+    options: { abortSignal?: AbortSignal },
+  ): Promise<void> => {
     try {
       await client.send(new HeadBucketCommand({ Bucket: config.bucket }), options)
     } catch (error) {
@@ -86,7 +91,7 @@ export function s3Reads({ config, client, request }: S3Requests): Reads {
     { signal }: StoreCallOptions = {},
   ): Promise<{ body: Readable; sizeBytes: number }> => {
     const doing = `read ${nameOf(key, versionId)}`
-    return request('get', doing, signal, async (options) => {
+    return request('get', doing, signal, async (client, options) => {
       const command = new GetObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId })
       const answer = await client.send(command, options)
       const source = answer.Body
@@ -130,7 +135,7 @@ export function s3Reads({ config, client, request }: S3Requests): Reads {
     let from: { KeyMarker?: string; VersionIdMarker?: string } = {}
     for (;;) {
       const command = new ListObjectVersionsCommand({ Bucket: config.bucket, Prefix: prefix, ...from })
-      const page = await request('list', `list ${prefix}*`, signal, (options) =>
+      const page = await request('list', `list ${prefix}*`, signal, (client, options) =>
         client.send(command, options),
       )
       yield* inOrder(page)
@@ -166,11 +171,11 @@ function cutShort(key: string, sizeBytes: number, passed: number): RequorumError
 
 /** Whether the store keeps that version under the configured key, by its own word. @throws `store-refused` */
 export async function refuseForeignKey(
-  { config, client, request }: S3Requests,
+  { config, request }: S3Requests,
   { key, versionId }: Pick<StoredObject, 'key' | 'versionId'>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const kept = await request('head', `look at ${key}`, signal, (options) =>
+  const kept = await request('head', `look at ${key}`, signal, (client, options) =>
     client.send(new HeadObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId }), options),
   )
   refuseOtherKey(config, key, kept)

@@ -1,8 +1,8 @@
-import { S3Client } from '@aws-sdk/client-s3'
+import type { S3Client } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import type { RequorumError } from '../../domain/failures.ts'
-import { credentialOptions } from './s3-credentials.ts'
-import { storeCancelled, storeFailure, type Asked } from './s3-failures.ts'
+import { s3Clients } from './s3-clients.ts'
+import { isExpired, storeCancelled, storeFailure, type Asked } from './s3-failures.ts'
 
 export interface S3StoreRequest {
   readonly config: ClusterConfig['store']
@@ -36,14 +36,15 @@ const DEFAULT_LIMITS: S3Limits = {
 /** How every request goes out, and what its failure becomes. */
 export interface S3Requests {
   readonly config: ClusterConfig['store']
-  readonly client: S3Client
+  /** With the rights that such a request needs, and no more where the cluster file names a role. */
+  readonly clientFor: (asked: Asked) => S3Client
   readonly limits: S3Limits
   /** Runs one request: its failure becomes ours, an abort is `cancelled`, whatever it broke. */
   readonly request: <T>(
     asked: Asked,
     doing: string,
     signal: AbortSignal | undefined,
-    send: (options: { abortSignal?: AbortSignal }) => Promise<T>,
+    send: (client: S3Client, options: { abortSignal?: AbortSignal }) => Promise<T>,
   ) => Promise<T>
   readonly failureOf: (error: unknown, asked: Asked, doing: string) => Promise<RequorumError>
   readonly refuseIfAborted: (signal: AbortSignal | undefined, doing: string) => void
@@ -52,11 +53,11 @@ export interface S3Requests {
 /** Makes no connection until one of its requests is sent. */
 export function s3Requests({ config, home, limits: wanted }: S3StoreRequest): S3Requests {
   const limits = { ...DEFAULT_LIMITS, ...wanted }
-  const client = new S3Client({
+  const clients = s3Clients(config, home, limits.credentialsMs, (credentials) => ({
     region: config.region,
     forcePathStyle: config.pathStyle,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
-    ...credentialOptions(config, home, limits.credentialsMs),
+    ...credentials,
     maxAttempts: 3,
     // We name the checksum ourselves and hash what we read: the SDK's defaults add trailers that other stores
     // than AWS refuse, and validate nothing on a named version.
@@ -65,11 +66,15 @@ export function s3Requests({ config, home, limits: wanted }: S3StoreRequest): S3
     requestHandler: { connectionTimeout: limits.connectMs, socketTimeout: limits.idleMs },
     // It prints to the console otherwise ("An error was encountered in a non-retryable streaming request").
     logger: SILENT,
-  })
+  }))
+  const { clientFor } = clients
 
   const failureOf = async (error: unknown, asked: Asked, doing: string): Promise<RequorumError> => {
-    const identity = await client.config.credentials().catch(() => undefined)
+    const identity = await clientFor(asked)
+      .config.credentials()
+      .catch(() => undefined)
     const secrets = [identity?.accessKeyId, identity?.secretAccessKey, identity?.sessionToken]
+    if (isExpired(error)) clients.forget(asked)
     return storeFailure({
       error,
       asked,
@@ -87,18 +92,18 @@ export function s3Requests({ config, home, limits: wanted }: S3StoreRequest): S3
     asked: Asked,
     doing: string,
     signal: AbortSignal | undefined,
-    send: (options: { abortSignal?: AbortSignal }) => Promise<T>,
+    send: (client: S3Client, options: { abortSignal?: AbortSignal }) => Promise<T>,
   ): Promise<T> => {
     refuseIfAborted(signal, doing)
     try {
-      return await send(signal === undefined ? {} : { abortSignal: signal })
+      return await send(clientFor(asked), signal === undefined ? {} : { abortSignal: signal })
     } catch (error) {
       refuseIfAborted(signal, doing)
       throw await failureOf(error, asked, doing)
     }
   }
 
-  return { config, client, limits, request, failureOf, refuseIfAborted }
+  return { config, clientFor, limits, request, failureOf, refuseIfAborted }
 }
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

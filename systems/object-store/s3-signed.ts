@@ -6,7 +6,7 @@ import { nameOf, type S3Requests } from './s3-requests.ts'
 
 /** A put of this object and no other: its size, checksum and encryption are signed with it. */
 export async function signedPut(
-  { config, client, limits }: S3Requests,
+  { config, clientFor, limits }: S3Requests,
   object: Omit<NewObject, 'open'>,
 ): Promise<SignedRequest> {
   const headers = {
@@ -24,7 +24,7 @@ export async function signedPut(
     SSEKMSKeyId: config.kmsKeyId,
     ChecksumSHA256: headers['x-amz-checksum-sha256'],
   })
-  const url = await getSignedUrl(client, command, {
+  const url = await getSignedUrl(clientFor('put'), command, {
     expiresIn: Math.ceil(limits.signedMs / 1_000),
     // In the URL, where the presigner puts them, they would be signed and not obeyed.
     unhoistableHeaders: new Set(['x-amz-checksum-sha256']),
@@ -51,7 +51,7 @@ export function succeeded({ status }: SignedAnswer): boolean {
 
 export function s3SignedReads({
   config,
-  client,
+  clientFor,
   limits,
   failureOf,
   refuseIfAborted,
@@ -65,7 +65,9 @@ export function s3SignedReads({
     const doing = `read ${nameOf(key, versionId)}`
     refuseIfAborted(signal, doing)
     const command = new GetObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId })
-    const url = await getSignedUrl(client, command, { expiresIn: Math.ceil(limits.signedMs / 1_000) })
+    const url = await getSignedUrl(clientFor('get'), command, {
+      expiresIn: Math.ceil(limits.signedMs / 1_000),
+    })
     const answer = await send({ url, headers: {} })
     if (!succeeded(answer)) throw await failureOf(asThrown(answer), 'get', doing)
   }

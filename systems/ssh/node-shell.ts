@@ -178,7 +178,8 @@ export function createNodeShell({ home, config, agentSocket, idleMs = 60_000 }: 
       const stderr = new BoundedOutput(maxOutputBytes)
       onData(channel, (chunk) => {
         leash.touch()
-        if (!stdout.write(chunk)) channel.pause()
+        // Of one that is left nothing may be held up: its channel would never close, nor give its place back.
+        if (!stdout.destroyed && !stdout.write(chunk)) channel.pause()
       })
       stdout.on('drain', () => channel.resume())
       onData(channel.stderr, (chunk) => {

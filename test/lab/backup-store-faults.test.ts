@@ -58,6 +58,18 @@ test('a connection that is reset in mid-upload, and an answer that is lost after
   assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
 })
 
+test('a session that ends in mid-backup is taken anew', async () => {
+  const verdict = await through(async (door) => {
+    const ended = door.say(400, 'ExpiredToken', upload)
+    const run = await startBackup(own())
+    await until('two refusals', () => Promise.resolve(ended.times() >= 2 || undefined))
+    ended.stop()
+    return proved(await run.ended)
+  })
+  await storedOnce(verdict.key)
+  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+})
+
 test('a slow store gets its time', async (t) => {
   const began = performance.now()
   const verdict = await through(async (door) => {
@@ -73,11 +85,11 @@ test('a slow store gets its time', async (t) => {
 for (const { what, status, code, ends, says } of [
   { what: 'is full', status: 507, code: 'InsufficientStorage', ends: 'store-unreachable', says: /HTTP 507/ },
   {
-    what: 'takes the credentials for expired',
-    status: 400,
-    code: 'ExpiredToken',
+    what: 'does not know the credentials any more',
+    status: 403,
+    code: 'InvalidAccessKeyId',
     ends: 'store-refused',
-    says: /expired/,
+    says: /credentialsFile/,
   },
   {
     what: 'allows no writing',

@@ -96,6 +96,8 @@ export async function secretsOf(lab: Lab): Promise<Needle[]> {
     { what: 'content of a Secret', text: SECRET_CANARY },
     // Whoever has such a URL may use it, as long as it is good.
     { what: 'a signed URL', text: 'X-Amz-Signature=' },
+    // The store's session tokens are JWTs, and every JWT begins so.
+    { what: 'a session token', text: 'eyJhbGciOi' },
     ...[0, 1, 2].map((shift) => ({
       what: 'content of a Secret in base64',
       text: innerBase64(SECRET_CANARY, shift),

@@ -243,11 +243,14 @@ test('a listing that does not go on is an error and not the end', async () => {
 
 test('certificates that are not trusted are refused; what is unknown is said to be ours', () => {
   const failed = (code: string): Error => Object.assign(new Error('no'), { code })
-  assert.equal(meaningOf(failed('DEPTH_ZERO_SELF_SIGNED_CERT'), 'get', 'k').code, 'store-refused')
-  assert.equal(meaningOf(failed('CERT_HAS_EXPIRED'), 'get', 'k').code, 'store-refused')
-  assert.equal(meaningOf(failed('ETIMEDOUT'), 'get', 'k').code, 'store-unreachable')
-  assert.equal(meaningOf(new TypeError('x is not a function'), 'get', 'k').code, 'unexpected')
-  assert.equal(meaningOf(undefined, 'get', 'k').code, 'unexpected')
+  assert.equal(
+    meaningOf(failed('DEPTH_ZERO_SELF_SIGNED_CERT'), 'get', { kmsKeyId: 'k' }).code,
+    'store-refused',
+  )
+  assert.equal(meaningOf(failed('CERT_HAS_EXPIRED'), 'get', { kmsKeyId: 'k' }).code, 'store-refused')
+  assert.equal(meaningOf(failed('ETIMEDOUT'), 'get', { kmsKeyId: 'k' }).code, 'store-unreachable')
+  assert.equal(meaningOf(new TypeError('x is not a function'), 'get', { kmsKeyId: 'k' }).code, 'unexpected')
+  assert.equal(meaningOf(undefined, 'get', { kmsKeyId: 'k' }).code, 'unexpected')
 })
 
 test('a KMS key is the same by its name, its ID in an ARN, or behind an alias', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -77,6 +78,19 @@ test('a reader who does not read holds the command back', { skip }, async () => 
     await assert.rejects(done, failsWith('cancelled'))
   })
   assert.ok(rise < 60 * MIB, `memory rose by ${Math.round(rise / MIB)} MiB`)
+})
+
+test('a reader who leaves early gives the place back, however much was still to come', { skip }, async () => {
+  // More than one connection has places for.
+  for (let reader = 0; reader < 12; reader++) {
+    const { stdout, done } = await shell.read(daemon.node, ['head', '-c', String(8 * MIB), '/dev/zero'])
+    done.catch(() => undefined)
+    await once(stdout, 'readable')
+    await sleep(50) // the channel's window is full by now
+    stdout.destroy()
+  }
+  const { stdout } = await shell.run(daemon.node, ['echo', 'there'], { timeoutMs: 5_000 })
+  assert.equal(stdout, 'there\n')
 })
 
 test('200 MiB are written at constant memory and arrive whole', { skip }, async () => {
