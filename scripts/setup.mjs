@@ -29,7 +29,7 @@ Usage: node scripts/setup.mjs [--for drill|test|test-lab|etcd-3.6|kubeadm]
 
   --for drill     only what a drill needs
   --for test      what the tests need as well as a drill
-  --for test-lab  what \`npm run test:lab\` needs besides: Prometheus
+  --for test-lab  what \`npm run test:lab\` needs besides: Prometheus, AWS’s command
   --for etcd-3.6  what a lab with etcd 3.6 needs: builds it from source, once. About 2 minutes on two idle cores
   --for kubeadm   what a drill of the kubeadm profile needs: builds Kubernetes from source, once. About 10 minutes
                   on two idle cores, and 8 GB of disk while it lasts

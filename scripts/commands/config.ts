@@ -28,8 +28,13 @@ async function checkConfig(call: Call): Promise<Outcome> {
     exit: bad.length > 0 || checked.length === 0 ? 'wrong-use' : 'done',
     text:
       checked.length === 0
-        ? `There are no cluster files: ${clusterFile(call.home, '<name>')}.`
-        : lines.join('\n'),
+        ? `There are no cluster files: ${clusterFile(call.home, '<name>')}.\nDo:  Write one; docs/your-cluster.md shows how.`
+        : [
+            ...lines,
+            ...(bad.length === 0
+              ? []
+              : ['Do:  Correct that and look again. What each field means: docs/your-cluster.md']),
+          ].join('\n'),
     json: {
       home: call.home,
       clusters: checked.map(({ cluster, file, findings }) => ({

@@ -18,8 +18,8 @@ const PACKAGE_OF = {
 /** What only tests call: a real sshd of their own on loopback, sudo's real refusals, and what ends a step from outside. */
 const TEST_PACKAGE_OF = { sshd: 'openssh-server', sudo: 'sudo', pkill: 'procps' }
 
-/** What only the tests outside CI call: the real Prometheus that the alert rules are tried with. */
-const LAB_TEST_PACKAGE_OF = { promtool: 'prometheus', prometheus: 'prometheus' }
+/** What only the tests outside CI call: the real Prometheus for the alert rules, AWS's own command for the store's rights. */
+const LAB_TEST_PACKAGE_OF = { promtool: 'prometheus', prometheus: 'prometheus', aws: 'awscli' }
 
 /** What only the kubeadm profile calls: images are packed from binaries. */
 const KUBEADM_PACKAGE_OF = { umoci: 'umoci' }

@@ -7,6 +7,14 @@ import type { Right } from './s3-clients.ts'
 /** What a role's session is good for at most when its role was taken on by another role (IAM User Guide, "Role chaining"). */
 const SESSION_SECONDS = 3_600
 
+/** Credentials of a session. */
+export interface Session {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken: string
+  readonly expiration?: Date
+}
+
 interface Statement {
   readonly Effect: 'Allow'
   readonly Action: readonly string[]
@@ -61,7 +69,7 @@ export function roleSessions(
   config: ClusterConfig['store'],
   role: string,
   own: Pick<S3ClientConfig, 'credentials' | 'profile'>,
-): (right: Right) => NonNullable<S3ClientConfig['credentials']> {
+): (right: Right) => () => Promise<Session> {
   const endpoint = config.stsEndpoint ?? config.endpoint
   const sts = new STSClient({
     region: config.region,
