@@ -2,10 +2,7 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { credentialOptions } from './s3-credentials.ts'
 import type { Asked } from './s3-failures.ts'
-import { roleSessions } from './s3-sessions.ts'
-
-/** Who may do what. Each request is sent by the one that it needs. */
-export type Right = 'writer' | 'verifier' | 'reader' | 'curator'
+import { roleSessions, type Right } from './s3-sessions.ts'
 
 const RIGHT_FOR: Readonly<Record<Asked, Right>> = {
   put: 'writer',

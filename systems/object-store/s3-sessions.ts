@@ -2,7 +2,9 @@ import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { reasonOf, RequorumError } from '../../domain/failures.ts'
-import type { Right } from './s3-clients.ts'
+
+/** Who may do what. Each request is sent by the one that it needs. */
+export type Right = 'writer' | 'verifier' | 'reader' | 'curator'
 
 /** What a role's session is good for at most when its role was taken on by another role (IAM User Guide, "Role chaining"). */
 const SESSION_SECONDS = 3_600

@@ -7,9 +7,8 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { lifecycleRules } from '../../domain/retention.ts'
-import type { Right } from '../../systems/object-store/s3-clients.ts'
 import { credentialOptions } from '../../systems/object-store/s3-credentials.ts'
-import { roleSessions } from '../../systems/object-store/s3-sessions.ts'
+import { roleSessions, type Right } from '../../systems/object-store/s3-sessions.ts'
 import { clusterConfig } from '../unit/examples.ts'
 import { ownStore, type OwnStore } from './own-store.ts'
 
@@ -98,6 +97,16 @@ describe('the aws command', { skip }, () => {
     const put = await aws(reader, 's3api', 'put-object', ...bucket(), '--key', `${KEY}2`, ...body)
     const remove = await aws(reader, 's3api', 'delete-object', ...bucket(), '--key', KEY)
     assert.deepEqual([put.ok, remove.ok], [false, false])
+  })
+
+  test('with the verifier’s and the curator’s session puts no snapshot and deletes none', async () => {
+    for (const right of ['verifier', 'curator'] as const) {
+      const session = await sessionOf(right)
+      const body = ['--body', join(dir, 'snapshot')]
+      const put = await aws(session, 's3api', 'put-object', ...bucket(), '--key', `${KEY}3`, ...body)
+      const remove = await aws(session, 's3api', 'delete-object', ...bucket(), '--key', KEY)
+      assert.deepEqual([put.ok, remove.ok], [false, false], right)
+    }
   })
 
   test('puts the lifecycle rules on the bucket as `requorum snapshots rules` prints them', async () => {
