@@ -32,6 +32,13 @@ export const drillWorkflowId = (cluster: string): string => `drill/${cluster}`
 export const rehearseScheduleId = (cluster: string): string => `rehearse-${cluster}`
 export const rehearseWorkflowId = (cluster: string): string => `rehearse/${cluster}`
 export const freshnessScheduleId = (cluster: string): string => `freshness-${cluster}`
+/** Every schedule that a cluster may have. */
+export const SCHEDULE_IDS = {
+  backup: backupScheduleId,
+  rehearse: rehearseScheduleId,
+  freshness: freshnessScheduleId,
+  drill: drillScheduleId,
+} as const
 export const freshnessWorkflowId = (cluster: string): string => `freshness/${cluster}`
 
 export const validationWorkflowId = (cluster: string, id: string): string => `validate/${cluster}/${id}`

@@ -5,33 +5,17 @@ import type { Systems } from '../activities/systems.ts'
 import { reasonOf } from '../domain/failures.ts'
 import { whatRehearsalsSay } from '../domain/freshness.ts'
 import { inParallel } from '../domain/in-parallel.ts'
-import {
-  backupScheduleId,
-  drillScheduleId,
-  drillWorkflowId,
-  freshnessScheduleId,
-  PROGRESS_QUERY,
-  recoveryWorkflowId,
-  rehearseScheduleId,
-} from '../domain/messages.ts'
+import { drillWorkflowId, recoveryWorkflowId, SCHEDULE_IDS } from '../domain/messages.ts'
 import { METRICS } from '../domain/metrics.ts'
-import { secondsBetween, type Progress } from '../domain/progress.ts'
+import { secondsBetween } from '../domain/progress.ts'
 import type { Metrics } from '../systems/metrics/metrics.ts'
 import { readFreshness } from '../systems/object-store/attestations.ts'
 import { exportNewest } from './measuring.ts'
+import { progressOf } from './run-progress.ts'
 
 const STORE_EVERY_MS = 300_000
 const LOOK_EVERY_MS = 15_000
-/** A run without a worker that knows its type answers no query. */
-const QUERY_TIMEOUT_MS = 6_000
 const AT_ONCE = 8
-
-const SCHEDULES = {
-  backup: backupScheduleId,
-  freshness: freshnessScheduleId,
-  rehearse: rehearseScheduleId,
-  drill: drillScheduleId,
-} as const
 
 interface Observed {
   /** Names of all clusters that have a file. */
@@ -115,7 +99,7 @@ async function lookAtEngine({
       const running = waits.get(cluster) ?? []
       metrics.set(METRICS.recoveryRunning, { cluster }, running.length)
       metrics.set(METRICS.checkpointWaiting, { cluster }, Math.max(0, ...running))
-      for (const [schedule, idOf] of Object.entries(SCHEDULES)) {
+      for (const [schedule, idOf] of Object.entries(SCHEDULE_IDS)) {
         const found = schedules.get(idOf(cluster))
         if (found !== undefined) exportSchedule(metrics, { cluster, schedule }, found)
       }
@@ -156,9 +140,7 @@ async function recoveriesUnderWay(engine: Client): Promise<string[]> {
 /** Seconds for which the run has been waiting for a person; 0 when it does not, or does not say. */
 async function waitOf(engine: Client, workflowId: string): Promise<number> {
   try {
-    const progress = await engine.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
-      engine.workflow.getHandle(workflowId).query<Progress>(PROGRESS_QUERY),
-    )
+    const progress = await progressOf(engine, { workflowId })
     const asked =
       progress.waiting === null ? undefined : progress.steps.findLast((step) => step.state === 'running')
     return asked === undefined ? 0 : secondsBetween(asked.startedAt, new Date().toISOString())

@@ -1,13 +1,7 @@
 import type { Command } from 'commander'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { reasonOf, RequorumError } from '../../domain/failures.ts'
-import {
-  backupScheduleId,
-  drillScheduleId,
-  freshnessScheduleId,
-  recoveryWorkflowId,
-  rehearseScheduleId,
-} from '../../domain/messages.ts'
+import { recoveryWorkflowId, SCHEDULE_IDS } from '../../domain/messages.ts'
 import { keptUntil } from '../../domain/retention.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
 import { loadCluster } from '../../workers/home.ts'
@@ -37,9 +31,7 @@ async function retireCluster(call: Call): Promise<Outcome> {
     })
   }
   const engine = await call.engine()
-  const ids = [backupScheduleId, rehearseScheduleId, freshnessScheduleId, drillScheduleId].map((of) =>
-    of(cluster),
-  )
+  const ids = Object.values(SCHEDULE_IDS).map((of) => of(cluster))
   const there: string[] = []
   for (const id of ids) if ((await describeSchedule(engine, id)) !== null) there.push(id)
   if (confirmed !== undefined) await removeSchedules(engine, cluster, there)

@@ -4,12 +4,9 @@ import {
   type WorkflowExecutionStatusName,
 } from '@temporalio/client'
 import { reasonOf } from '../../domain/failures.ts'
-import { PROGRESS_QUERY } from '../../domain/messages.ts'
 import type { Progress } from '../../domain/progress.ts'
 import type { EngineConnection } from '../../workers/connection.ts'
-
-/** Without a worker a query is answered by nobody; longer than this nobody wants to look at a cursor. */
-const QUERY_TIMEOUT_MS = 6_000
+import { progressOf } from '../../workers/run-progress.ts'
 
 /** What can be seen of a run from outside. */
 export type Run = AbsentRun | KnownRun
@@ -68,12 +65,7 @@ export type ProgressAnswer =
 /** What the run tells of itself, or why it tells nothing: most often because no worker is there to answer. */
 export async function askProgress(engine: EngineConnection, run: KnownRun): Promise<ProgressAnswer> {
   try {
-    const { client } = engine
-    const handle = client.workflow.getHandle(run.workflowId, run.runId)
-    const progress = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
-      handle.query<Progress>(PROGRESS_QUERY),
-    )
-    return { progress, silence: null }
+    return { progress: await progressOf(engine.client, run), silence: null }
   } catch (error) {
     const silence = (await hasWorker(engine, run.taskQueue))
       ? reasonOf(error)

@@ -50,7 +50,7 @@ async function runUp(call: Call): Promise<Outcome> {
   await refuseTwoWorkers(home)
   const metrics = call.text('metrics') ?? process.env['REQUORUM_METRICS']
   metricsFrom(metrics)
-  if (call.flag('detach')) return detach(call, workerOnly)
+  if (call.flag('detach')) return detach(call, workerOnly, metrics)
   const say = (line: string): void => call.say(`${utc(new Date())}  ${line}`)
   await superviseEngineAndWorker({ home, workerOnly, metrics, say, stop: call.interruption() })
   return { exit: 'done', text: 'All ended. Runs go on when it is up again.', json: { home, stopped: true } }
@@ -91,7 +91,7 @@ function tryOrNull<Value>(work: () => Value): Value | null {
   }
 }
 
-async function detach(call: Call, workerOnly: boolean): Promise<Outcome> {
+async function detach(call: Call, workerOnly: boolean, metrics: string | undefined): Promise<Outcome> {
   const { home } = call
   if (await isHeld(home)) throw alreadyUp(home)
   const logFile = upLog(home)
@@ -99,7 +99,6 @@ async function detach(call: Call, workerOnly: boolean): Promise<Outcome> {
   const from = sizeOfLog(logFile)
   const log = openSync(logFile, 'a', 0o600)
   const command = fileURLToPath(new URL('../requorum.ts', import.meta.url))
-  const metrics = call.text('metrics')
   const flags = [
     ...(workerOnly ? ['--worker-only'] : []),
     ...(metrics === undefined ? [] : ['--metrics', metrics]),

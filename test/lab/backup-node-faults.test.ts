@@ -1,6 +1,7 @@
 /** Nodes and members that fail while they give a snapshot. Afterwards nothing is amiss: see there. */
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { findFault } from '../../lab/hosts/faults.ts'
 import { proved, startBackup, until } from './backup-runs.ts'
@@ -14,6 +15,9 @@ import { editClusterFile, useLab, wakeUp } from './use-lab.ts'
 const own = useLab({ keys: 300 })
 /** Far more than connections hold on their way: a save that is held has more to come. */
 const ENOUGH_BYTES = 24 * 1024 * 1024
+
+/** How long a cable is pulled: the fault itself, and nothing that is waited for. */
+const OUTAGE_MS = 8_000
 
 let before: string[] = []
 beforeEach(async () => {
@@ -72,7 +76,7 @@ test('a source that loses its network in mid-upload goes on when it is back; the
       return undefined
     })
     await cut.inject(lab.hosts, source)
-    await new Promise((resolve) => setTimeout(resolve, 8_000))
+    await sleep(OUTAGE_MS)
     await cut.mend?.(lab.hosts, source)
     const verdict = proved(await run.ended)
     assert.equal(verdict.source, source)

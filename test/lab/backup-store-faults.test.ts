@@ -1,6 +1,7 @@
 /** A store that is ill while a node brings it a snapshot. Afterwards nothing is amiss: see there. */
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
+import type { BackupVerdict } from '../../domain/verdict.ts'
 import { proved, refusal, startBackup, until } from './backup-runs.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { nothingAmiss } from './nothing-amiss.ts'
@@ -27,22 +28,24 @@ async function through<Result>(work: (door: StoreDoor) => Promise<Result>): Prom
   }
 }
 
-async function storedOnce(key: string): Promise<void> {
-  const bucket = await BucketAdmin.of(own().lab)
-  assert.equal((await bucket.versions(key)).length, 1, key)
-}
-
-test('a store that is too busy (503) is asked again, until it takes the snapshot, once', async () => {
+/** A backup whose upload is refused so often, and then no more. */
+async function refusedAtFirst(status: number, code: string, times: number): Promise<void> {
   const verdict = await through(async (door) => {
-    const busy = door.say(503, 'SlowDown', upload)
+    const refusing = door.say(status, code, upload)
     const run = await startBackup(own())
-    await until('three refusals', () => Promise.resolve(busy.times() >= 3 || undefined))
-    busy.stop()
+    await until(`${times} refusals`, () => Promise.resolve(refusing.times() >= times || undefined))
+    refusing.stop()
     return proved(await run.ended)
   })
-  await storedOnce(verdict.key)
-  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
-})
+  await newestAndOnce(verdict)
+}
+
+/** It is the newest proved one, and its object was stored once. */
+async function newestAndOnce({ key }: BackupVerdict): Promise<void> {
+  const bucket = await BucketAdmin.of(own().lab)
+  assert.equal((await bucket.versions(key)).length, 1, key)
+  assert.equal((await nothingAmiss(own(), before))[0], key)
+}
 
 test('a connection that is reset in mid-upload, and an answer that is lost after it, cost another try each', async () => {
   const verdict = await through(async (door) => {
@@ -54,21 +57,13 @@ test('a connection that is reset in mid-upload, and an answer that is lost after
     answer.drop()
     return proved(await run.ended)
   })
-  await storedOnce(verdict.key)
-  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+  await newestAndOnce(verdict)
 })
 
-test('a session that ends in mid-backup is taken anew', async () => {
-  const verdict = await through(async (door) => {
-    const ended = door.say(400, 'ExpiredToken', upload)
-    const run = await startBackup(own())
-    await until('two refusals', () => Promise.resolve(ended.times() >= 2 || undefined))
-    ended.stop()
-    return proved(await run.ended)
-  })
-  await storedOnce(verdict.key)
-  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
-})
+test('a store that is too busy (503) is asked again, until it takes the snapshot, once', () =>
+  refusedAtFirst(503, 'SlowDown', 3))
+
+test('a session that ends in mid-backup is taken anew', () => refusedAtFirst(400, 'ExpiredToken', 2))
 
 test('a slow store gets its time', async (t) => {
   const began = performance.now()
@@ -79,7 +74,7 @@ test('a slow store gets its time', async (t) => {
   const seconds = (performance.now() - began) / 1_000
   t.diagnostic(`${verdict.sizeBytes} bytes in ${seconds.toFixed(1)} s`)
   assert.ok(seconds > verdict.sizeBytes / (256 * 1024))
-  assert.equal((await nothingAmiss(own(), before))[0], verdict.key)
+  await newestAndOnce(verdict)
 })
 
 for (const { what, status, code, ends, says } of [

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { atConsole } from '../../lab/hosts/console.ts'
+import type { ProvedSnapshot } from '../../domain/snapshot.ts'
 import { openCatalogue } from '../../workers/wiring.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { everyHost, type OwnLab } from './own-lab.ts'
@@ -16,17 +17,11 @@ export async function nothingAmiss({ lab }: OwnLab, before: readonly string[] = 
   const bucket = await BucketAdmin.of(lab)
   const { proved, refused } = await openCatalogue(lab.dir, lab.name)
   assert.deepEqual(refused, [])
-  for (const { key, versionId, sha256, sizeBytes } of proved) {
-    const content = await bucket.get(key, versionId)
-    assert.equal(content.length, sizeBytes, key)
-    assert.equal(createHash('sha256').update(content).digest('hex'), sha256, key)
-  }
+  for (const snapshot of proved) assert.ok(await isWhole(bucket, snapshot), snapshot.key)
   const keys = proved.map(({ key }) => key)
   for (const key of before) assert.ok(keys.includes(key), `${key} was proved and is not any more`)
 
-  const stored = await bucket.keys('daily/')
-  const unproved = stored.filter((key) => key.endsWith('.db') && !stored.includes(key.replace(/db$/, 'json')))
-  assert.deepEqual(unproved, [], 'objects without a manifest')
+  assert.deepEqual(unexplained(await bucket.keys('')), [], 'objects without a manifest or a reason')
 
   const left = await everyHost(lab, async (host) => {
     const look = `systemctl list-units --no-legend --plain 'requorum-*'
@@ -40,4 +35,22 @@ export async function nothingAmiss({ lab }: OwnLab, before: readonly string[] = 
     'left on the hosts',
   )
   return keys
+}
+
+/** Whether the store has the snapshot, in the version that its manifest pins, byte for byte. */
+export async function isWhole(
+  bucket: BucketAdmin,
+  { key, versionId, sha256, sizeBytes }: ProvedSnapshot,
+): Promise<boolean> {
+  const content = await bucket.get(key, versionId)
+  return content.length === sizeBytes && createHash('sha256').update(content).digest('hex') === sha256
+}
+
+/** Objects of snapshots that neither a manifest nor the reason for a quarantine stands beside. */
+export function unexplained(keys: readonly string[]): string[] {
+  return keys.filter(
+    (key) =>
+      key.endsWith('.db') &&
+      !['.json', '.reasons.json'].some((end) => keys.includes(key.replace(/\.db$/, end))),
+  )
 }

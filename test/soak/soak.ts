@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,9 +6,11 @@ import { seedKeyspace } from '../../lab/hosts/keyspace.ts'
 import { writeLoad } from '../../lab/hosts/write-load.ts'
 import { labDown, labUp } from '../../lab/lab.ts'
 import { Operator } from '../../lab/operator.ts'
+import type { ProvedSnapshot } from '../../domain/snapshot.ts'
 import { openCatalogue } from '../../workers/wiring.ts'
 import { startBackup } from '../lab/backup-runs.ts'
 import { BucketAdmin } from '../lab/bucket-admin.ts'
+import { isWhole, unexplained } from '../lab/nothing-amiss.ts'
 import { StoreDoor } from '../lab/store-door.ts'
 import { searchLab } from '../secrets/search.ts'
 import { DISTURBANCES, type Disturbed } from './disturbances.ts'
@@ -93,27 +94,23 @@ async function disturbedRuns(wish: Soak, own: Disturbed): Promise<SoakedRun[]> {
 
 async function compared(own: Disturbed, runs: readonly SoakedRun[]): Promise<SoakFigures> {
   const bucket = await BucketAdmin.of(own.lab)
-  const proved = runs.flatMap(({ key }) => (key === null ? [] : [key]))
-  // The catalogue reads the newest fifty; each of the others is asked for by its name.
-  const whole = await Promise.all(
-    proved.map(async (key) => {
-      const { proved: found } = await openCatalogue(own.lab.dir, own.lab.name, key)
-      const one = found.find((snapshot) => snapshot.key === key)
-      if (one === undefined) return false
-      const content = await bucket.get(key, one.versionId)
-      return createHash('sha256').update(content).digest('hex') === one.sha256
-    }),
-  )
-  const stored = await bucket.keys('')
-  const unproved = stored.filter(
-    (key) =>
-      key.endsWith('.db') &&
-      !['.json', '.reasons.json'].some((end) => stored.includes(key.replace(/\.db$/, end))),
-  )
-  return {
-    ...{ runs: runs.length, proved: proved.length, lost: whole.filter((one) => !one).length },
-    ...{ orphans: unproved.length, secrets: (await searchLab(own)).found.length },
+  const keys = runs.flatMap(({ key }) => (key === null ? [] : [key]))
+  const { proved } = await openCatalogue(own.lab.dir, own.lab.name)
+  const lost: string[] = []
+  for (const key of keys) {
+    // The catalogue has the newest fifty by itself, and an older one when it is asked for.
+    const listed = proved.find((one) => one.key === key) ?? (await named(own, key))
+    if (listed === undefined || !(await isWhole(bucket, listed))) lost.push(key)
   }
+  return {
+    ...{ runs: runs.length, proved: keys.length, lost: lost.length },
+    ...{ orphans: unexplained(await bucket.keys('')).length, secrets: (await searchLab(own)).found.length },
+  }
+}
+
+async function named({ lab }: Disturbed, key: string): Promise<ProvedSnapshot | undefined> {
+  const { proved } = await openCatalogue(lab.dir, lab.name, key)
+  return proved.find((one) => one.key === key)
 }
 
 /** mulberry32: the same numbers for the same seed. */

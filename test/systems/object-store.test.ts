@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
+import { createServer, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -20,6 +20,7 @@ import { failingStore } from '../../systems/object-store/failing-store.ts'
 import type { NewObject, ObjectStore, ObjectVersion } from '../../systems/object-store/object-store.ts'
 import { LARGEST_PUT_BYTES } from '../../systems/object-store/s3-puts.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { freePort, portOf } from './free-port.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const MIB = 1024 * 1024
@@ -488,19 +489,6 @@ function revealed(error: unknown): string {
   return `${error.message} ${fields.join(' ')} ${revealed(error.cause)}`
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const port = portOf(server.address())
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-function portOf(address: AddressInfo | string | null): number {
-  assert.ok(address !== null && typeof address === 'object')
-  return address.port
-}
-
 interface Proxy extends AsyncDisposable {
   readonly url: string
   /** The next so many answers to such requests (`PUT /bucket/key …`) are swallowed and the connection cut. */
@@ -560,7 +548,7 @@ async function proxyTo(target: string | undefined): Promise<Proxy> {
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
   return {
-    url: `http://127.0.0.1:${portOf(server.address())}`,
+    url: `http://127.0.0.1:${portOf(server)}`,
     dropAnswerTo: (request, times) => drops.push({ request, left: times }),
     dropped: () => dropped,
     breakAnswerAfter: (after, how) => {
