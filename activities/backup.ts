@@ -152,8 +152,13 @@ export function createBackupActivities(systems: Systems) {
     const steps = ['find', `${NODE_STATE}/steps`, '-mindepth', '1', '-maxdepth', '1', '-mtime', '+7']
     const ofTransfers = ['(', '-name', 'backup-*', '-o', '-name', 'send.*', '-o', '-name', 'fetch.*', ')']
     await at.shell.run(at.node, [...steps, ...ofTransfers, '-exec', 'rm', '-rf', '--', '{}', '+'])
-    // What restores staged and nobody needs any more goes after a week.
-    await at.shell.run(at.node, [...files, '-name', 'staged-*', '-mtime', '+7', '-delete'])
+    // What restores staged and nobody needs any more goes after a week; after a day what a save left half-written
+    // when its node lost power.
+    for (const [name, age] of [
+      ['staged-*', '+7'],
+      ['.snapshot-*.partial*', '+0'],
+    ] as const)
+      await at.shell.run(at.node, [...files, '-name', name, '-mtime', age, '-delete'])
     if (unneeded.length > 0)
       await at.shell.run(at.node, ['rm', '-f', '--', ...unneeded.map((file) => `${directory}/${file}`)])
     return unneeded

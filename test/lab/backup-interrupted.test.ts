@@ -4,11 +4,12 @@ import { test } from 'node:test'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { findFault } from '../../lab/hosts/faults.ts'
 import { killWorker, startWorker } from '../../lab/services/worker.ts'
-import { proved, refusal, startBackup } from './backup-runs.ts'
+import { proved, refusal, startBackup, until } from './backup-runs.ts'
 import { fillTo } from './big-keyspace.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { requorum } from './command.ts'
 import { HeldSaves } from './held-save.ts'
+import { nothingAmiss } from './nothing-amiss.ts'
 import { useLab, wakeUp } from './use-lab.ts'
 
 /** Far more than connections hold on their way: a save that is held has more to come. */
@@ -52,12 +53,13 @@ for (const { fault, dies } of [
   { fault: 'freeze-etcd', dies: 'hangs' },
   { fault: 'stop-etcd', dies: 'ends and stays away' },
   { fault: 'kill-host', dies: 'loses its host' },
+  { fault: 'cut-network', dies: 'loses its network' },
 ]) {
   test(`a source that ${dies} in mid-save: another node serves`, async (t) => {
     const { lab } = own()
     const saves = await HeldSaves.prepare(lab)
     const death = findFault(fault)
-    let source: string | undefined
+    let source = ''
     try {
       await saves.hold()
       const run = await startBackup(own())
@@ -69,10 +71,18 @@ for (const { fault, dies } of [
       t.diagnostic(`${((performance.now() - began) / 1000).toFixed(1)} s from the fault to the verdict`)
       assert.notEqual(verdict.source, source)
     } finally {
-      if (source !== undefined) await death.mend?.(lab.hosts, source)
+      if (source !== '') await death.mend?.(lab.hosts, source)
       await wakeUp(lab)
       await saves.end()
     }
+    // What a source saved by itself meanwhile is a local copy like any other.
+    await until('the end of what the source still did', async () => {
+      const left = `systemctl list-units --no-legend --plain 'requorum-*'`
+      return (await atConsole(lab.hosts, source, left)).stdout.trim() === '' || undefined
+    })
+    // Without power half a save stays there: the local copies' pruning takes it a day later.
+    if (fault === 'kill-host') await atConsole(lab.hosts, source, `rm -f ${BACKUPS}/.*.partial.part`)
+    await nothingAmiss(own())
   })
 }
 

@@ -28,38 +28,6 @@ beforeEach(async () => {
   before = await nothingAmiss(own())
 })
 
-test('a source that loses its network in mid-save: another node serves', async (t) => {
-  const { lab } = own()
-  const cut = findFault('cut-network')
-  const saves = await HeldSaves.prepare(lab)
-  let source = ''
-  try {
-    await saves.hold()
-    const run = await startBackup(own())
-    source = await saves.untilHeld()
-    await cut.inject(lab.hosts, source)
-    const began = performance.now()
-    await saves.releaseWhere(source)
-    const verdict = proved(await run.ended)
-    t.diagnostic(`${((performance.now() - began) / 1_000).toFixed(1)} s from the fault to the verdict`)
-    assert.notEqual(verdict.source, source)
-  } finally {
-    await cut.mend?.(lab.hosts, source)
-    await saves.end()
-    await wakeUp(lab)
-  }
-  // What the cut-off node saved by itself meanwhile is a local copy like any other.
-  await until('the end of what the cut-off node still did', async () => {
-    const { stdout } = await atConsole(
-      lab.hosts,
-      source,
-      `systemctl list-units --no-legend --plain 'requorum-*'`,
-    )
-    return stdout.trim() === '' || undefined
-  })
-  assert.equal((await nothingAmiss(own(), before)).length, before.length + 1)
-})
-
 test('a source that loses its network in mid-upload goes on when it is back; the object is stored once', async () => {
   const { lab } = own()
   const cut = findFault('cut-network')

@@ -202,16 +202,19 @@ test('a worker killed before it heard that the object is stored: the next one kn
   }
 })
 
-test('local copies are pruned to the newest few, and never one that the store does not hold', async () => {
+test('local copies are pruned to the newest few, and never one that the store does not hold; a save that lost its node goes', async () => {
   const { lab, operator } = own()
   const putBack = await editClusterFile(lab, (file) => (file['backup'] = { keepLocal: 2 }))
   const unproved = 'snapshot-20200102T030405Z.db'
+  const ofNow = '.snapshot-20200102T040000Z.db.partial.part'
   try {
     await everyHost(lab, (host) =>
       atConsole(
         lab.hosts,
         host,
-        `umask 077; mkdir -p ${BACKUPS}; rm -f ${BACKUPS}/*; echo not stored >${BACKUPS}/${unproved}; echo mine >${BACKUPS}/notes.txt`,
+        `umask 077; mkdir -p ${BACKUPS}; rm -f ${BACKUPS}/*
+        echo not stored >${BACKUPS}/${unproved}; echo mine >${BACKUPS}/notes.txt
+        touch -d '2 days ago' ${BACKUPS}/.${unproved}.partial.part; echo a save >${BACKUPS}/${ofNow}`,
       ),
     )
     const copies = new Map<string, string[]>()
@@ -222,12 +225,15 @@ test('local copies are pruned to the newest few, and never one that the store do
       copies.set(source, mine)
       assert.deepEqual(pruned, mine.slice(0, -2).slice(-1))
       const { stdout } = await atConsole(lab.hosts, source, `ls -A ${BACKUPS}`)
-      assert.deepEqual(stdout.trimEnd().split('\n').sort(), ['notes.txt', unproved, ...mine.slice(-2)].sort())
+      assert.deepEqual(
+        stdout.trimEnd().split('\n').sort(),
+        [ofNow, 'notes.txt', unproved, ...mine.slice(-2)].sort(),
+      )
       if (mine.length === 3) break
     }
   } finally {
     await everyHost(lab, (host) =>
-      atConsole(lab.hosts, host, `rm -f ${BACKUPS}/${unproved} ${BACKUPS}/notes.txt`),
+      atConsole(lab.hosts, host, `rm -f ${BACKUPS}/${unproved} ${BACKUPS}/notes.txt ${BACKUPS}/${ofNow}`),
     )
     await putBack()
   }
