@@ -71,8 +71,9 @@ export function createBackupActivities(systems: Systems) {
       const store = systems.storeFor(config)
       const stored = await watched(() => store.head(manifest.key, manifest.versionId))
       // Without the store's own checksum nothing was read back but a size.
+      const said = manifest.hashOfParts === undefined ? stored?.sha256 : stored?.hashOfParts
       const verdict =
-        stored?.sha256 === null
+        stored !== null && (said === null || said === undefined)
           ? { refused: 'the store does not say its SHA-256 (may the worker not decrypt?)' }
           : prove(manifest, stored)
       if ('refused' in verdict) {

@@ -6,7 +6,7 @@ import { readSnapshotFile, writeSnapshotFile } from '../systems/etcd/snapshot-fi
 import type { ControlPlaneNode, Watching } from '../systems/node/control-plane-node.ts'
 import type { ObjectStore } from '../systems/object-store/object-store.ts'
 import { slowed } from '../systems/transfer/slowed.ts'
-import { fetchFile, reachesStore, sendFile } from '../systems/transfer/transfer.ts'
+import { fetchFile, partsOfFile, reachesStore, sendFile, sendPart } from '../systems/transfer/transfer.ts'
 
 /** How a snapshot came to the store or back: by the node itself, or through the worker, and why so. */
 export type Way = { readonly by: 'node' } | { readonly by: 'worker'; readonly because: string }
@@ -23,13 +23,45 @@ export async function storeFrom(
   watching: Watching,
 ): Promise<StoredObject & { readonly way: Way }> {
   const { signal } = watching
-  const object = { key, sizeBytes: saved.sizeBytes, sha256: saved.sha256 }
-  const file = { path: saved.path, key }
+  const { path, sizeBytes, sha256 } = saved
+  if (sizeBytes > at.config.transfer.partsAbove) return storeInParts(at, store, saved, key, watching)
+  const object = { key, sizeBytes, sha256 }
   const { result, way } = await bestWay(at, signal, {
-    node: () => store.putBy(object, (request) => sendFile(at, file, request, watching), { signal }),
+    node: () => store.putBy(object, (request) => sendFile(at, { path, key }, request, watching), { signal }),
     worker: () =>
       store.put(
-        { ...object, open: async () => limited(at, await readSnapshotFile(at, saved.path, signal)) },
+        { ...object, open: async () => limited(at, await readSnapshotFile(at, path, signal)) },
+        { signal },
+      ),
+  })
+  return { ...result, way }
+}
+
+/** No backup takes so long: what was begun before was left by one that nobody took up again. */
+const ABANDONED_AFTER_MS = 86_400_000
+
+async function storeInParts(
+  at: ControlPlaneNode,
+  store: ObjectStore,
+  { path, sizeBytes }: SavedSnapshot,
+  key: string,
+  watching: Watching,
+): Promise<StoredObject & { readonly way: Way }> {
+  const { signal } = watching
+  const object = { key, sizeBytes, parts: await partsOfFile(at, { path, sizeBytes }, signal) }
+  const yesterday = new Date(Date.now() - ABANDONED_AFTER_MS).toISOString()
+  await store.abandonParts(at.config.store.prefix, yesterday, { signal })
+  const { result, way } = await bestWay(at, signal, {
+    node: () =>
+      store.putParts(
+        object,
+        { send: (part, upload, request) => sendPart(at, { path, key, part, upload }, request, watching) },
+        { signal },
+      ),
+    worker: () =>
+      store.putParts(
+        object,
+        { open: async (part) => limited(at, await readSnapshotFile(at, path, signal, part)) },
         { signal },
       ),
   })

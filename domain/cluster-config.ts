@@ -172,6 +172,11 @@ const writtenSchema = z.strictObject({
       way: z.enum(['auto', 'direct', 'relay']).default('auto'),
       /** The most that one transfer takes of the line, as `20MiB` a second. */
       bandwidth: bytes.optional(),
+      /** Larger snapshots are stored in parts, so that a broken upload goes on where it was. S3 takes 5 GiB in one put. */
+      partsAbove: bytes.refine((size) => size <= 5 * 1024 ** 3, 'at most 5GiB').prefault('5GiB'),
+      partSize: bytes
+        .refine((size) => size >= 5 * 1024 ** 2 && size <= 5 * 1024 ** 3, 'between 5MiB and 5GiB')
+        .prefault('256MiB'),
     })
     .prefault({}),
   backup: z

@@ -16,6 +16,11 @@ export const snapshotManifestSchema = z.object({
   /** Of the whole stored file, etcd's own SHA-256 trailer included. */
   sha256,
   sizeBytes: z.number().int().positive(),
+  /** Where it is stored in parts, the store keeps no SHA-256 of the whole but this one: over those of the parts, and their number. */
+  hashOfParts: z
+    .string()
+    .regex(/^[0-9a-f]{64}-\d{1,5}$/)
+    .optional(),
   source: z.object({ node: z.string(), memberId: etcdId }),
   etcd: z.object({
     version: z.string(),
@@ -106,6 +111,8 @@ export interface StoredObject {
   readonly versionId: string
   readonly sizeBytes: number
   readonly sha256: SnapshotManifest['sha256'] | null
+  /** Of one that was stored in parts: the SHA-256 over those of its parts, and their number, as `…-24`. */
+  readonly hashOfParts?: string | undefined
 }
 
 /** The manifest as a proved snapshot, or the reason why it isn't one. */
@@ -121,6 +128,12 @@ export function prove(
   if (stored.sha256 !== null && stored.sha256 !== manifest.sha256) {
     return { refused: `the store's SHA-256 ${stored.sha256.slice(0, 12)}… isn't the manifest's` }
   }
+  if (
+    manifest.hashOfParts !== undefined &&
+    stored.hashOfParts !== undefined &&
+    stored.hashOfParts !== manifest.hashOfParts
+  )
+    return { refused: `the store's SHA-256 over the parts isn't the manifest's` }
   return { proved: provedSnapshotSchema.parse(manifest) }
 }
 

@@ -75,6 +75,7 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
       versionId: stored.versionId,
       sha256: saved.sha256,
       sizeBytes: saved.sizeBytes,
+      ...(stored.hashOfParts === undefined ? {} : { hashOfParts: stored.hashOfParts }),
       source: { node: saved.node, memberId: member.memberId },
       etcd: {
         version: member.version,

@@ -141,13 +141,21 @@ export function readInventory(stdout: string): Exclude<Inventory, { skipped: str
   }
 }
 
-/** Streams a file off the node. */
+/** Streams a file, or a piece of it, off the node. */
 export async function readSnapshotFile(
   at: ControlPlaneNode,
   path: string,
   signal: AbortSignal,
+  piece?: { readonly offset: number; readonly sizeBytes: number },
 ): Promise<Readable> {
-  const { stdout, done } = await at.shell.read(at.node, ['cat', '--', path], {
+  const argv =
+    piece === undefined
+      ? ['cat', '--', path]
+      : [
+          ...['dd', `if=${path}`, 'bs=1M', 'iflag=skip_bytes,count_bytes', 'status=none'],
+          ...[`skip=${piece.offset}`, `count=${piece.sizeBytes}`],
+        ]
+  const { stdout, done } = await at.shell.read(at.node, argv, {
     timeoutMs: at.config.limits.transfer,
     signal,
   })

@@ -60,6 +60,10 @@ export function failingStore(real: ObjectStore, failpoints: readonly StoreFailpo
     putBy: (object, send, options) => around('putBy', object.key, () => real.putBy(object, send, options)),
     getBy: (key, versionId, send, options) =>
       around('getBy', key, () => real.getBy(key, versionId, send, options)),
+    putParts: (object, carrier, options) =>
+      around('putParts', object.key, () => real.putParts(object, carrier, options)),
+    abandonParts: (prefix, before, options) =>
+      around('abandonParts', prefix, () => real.abandonParts(prefix, before, options)),
     putText: (key, text, options) => around('putText', key, () => real.putText(key, text, options)),
     head: (key, versionId, options) => around('head', key, () => real.head(key, versionId, options)),
     readText: (key, versionId, maxBytes, options) =>

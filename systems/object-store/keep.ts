@@ -26,7 +26,10 @@ export async function keepMonth(
   if (kept.some(({ key }) => monthOf(takenAtOf(key) ?? '') === month)) return null
   const key = monthlyKeyOf(snapshot.key)
   const copied = await store.copy(snapshot, key, options)
-  const manifest = await trust.seal({ ...snapshot, key, versionId: copied.versionId })
+  const { hashOfParts: ofOriginal, ...whole } = snapshot
+  const { versionId, hashOfParts } = copied
+  const parts = hashOfParts === undefined ? {} : { hashOfParts }
+  const manifest = await trust.seal({ ...whole, ...parts, key, versionId })
   const verdict = prove(manifest, copied)
   if ('refused' in verdict) {
     throw new RequorumError('store-mismatch', {

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { Sha256 } from '../../domain/values.ts'
+import type { Part } from './parts.ts'
 
 export type { StoredObject }
 
@@ -17,6 +18,19 @@ export interface NewObject {
    */
   readonly open: () => Promise<Readable>
 }
+
+/** The same, to be stored in parts, which make up the whole in their order. */
+export interface ObjectInParts extends Pick<NewObject, 'key' | 'sizeBytes'> {
+  readonly parts: readonly Part[]
+}
+
+/**
+ * Who brings a part to the store: somebody else by a request signed for it, who is told by which upload, or this host from
+ * a stream.
+ */
+export type PartCarrier =
+  | { readonly send: (part: Part, upload: string, request: SignedRequest) => Promise<SignedAnswer> }
+  | { readonly open: (part: Part) => Promise<Readable> }
 
 export interface StoreCallOptions {
   /** Ends the call at once with `cancelled`; the signal's reason is its cause. */
@@ -89,6 +103,22 @@ export interface ObjectStore {
     options?: StoreCallOptions,
   ): Promise<void>
 
+  /**
+   * Stores it in parts, each checked by the store against its own SHA-256: what S3 does not take in one put. Create-only
+   * and encrypted as a put is, and as safe to repeat. A part that an earlier call brought there is not sent again, whatever
+   * became of the worker meanwhile; each gets three attempts. After a failure that stays the parts are given up.
+   *
+   * @returns with `sha256` null and the store's own `hashOfParts`, held against the parts
+   */
+  putParts(object: ObjectInParts, carrier: PartCarrier, options?: StoreCallOptions): Promise<StoredObject>
+
+  /**
+   * Gives up whatever was begun in parts below a prefix before that moment (ISO 8601) and never completed: it is in no
+   * listing, and is paid for.
+   * @returns the keys it was to become
+   */
+  abandonParts(prefix: string, before: string, options?: StoreCallOptions): Promise<string[]>
+
   /** The same rules for a small text, as UTF-8. */
   putText(key: string, text: string, options?: StoreCallOptions): Promise<StoredObject>
 
@@ -96,7 +126,7 @@ export interface ObjectStore {
    * What the store says about a version, or about the newest one when none is named; null when it isn't
    * there. A delete marker counts as not there; over a *named* version it hides nothing.
    *
-   * `sha256` is null when the store keeps none for it (a multipart upload) or doesn't tell: AWS gives the
+   * `sha256` is null when the store keeps none for it (`hashOfParts` is that of an object in parts) or doesn't tell: AWS gives the
    * checksum of an SSE-KMS object only to callers with `kms:Decrypt`.
    */
   head(key: string, versionId?: string, options?: StoreCallOptions): Promise<StoredObject | null>

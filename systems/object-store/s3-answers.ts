@@ -78,6 +78,13 @@ export function sha256Of(base64: string | undefined): Sha256 | null {
   return sha256Schema.parse(Buffer.from(base64, 'base64').toString('hex'))
 }
 
+/** What the store says of an object's content: the hash of the whole, or that over its parts. */
+export function checksumsOf(base64: string | undefined): Pick<StoredObject, 'sha256' | 'hashOfParts'> {
+  const [, hash, parts] = /^([A-Za-z0-9+/]{43}=)-(\d+)$/.exec(base64 ?? '') ?? []
+  if (hash === undefined) return { sha256: sha256Of(base64) }
+  return { sha256: null, hashOfParts: `${Buffer.from(hash, 'base64').toString('hex')}-${parts}` }
+}
+
 /** One page in S3's order: keys ascending in bytes, the newest first; the SDK gives markers in a list apart. */
 export function inOrder(page: ListObjectVersionsCommandOutput): ObjectVersion[] {
   const entries: ObjectVersion[] = []

@@ -50,6 +50,8 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
     code: 'store-object-missing',
     todo: 'Look at the versions below its prefix, or take another snapshot.',
   },
+  // Completed or given up meanwhile: the next attempt looks, and begins anew.
+  NoSuchUpload: { code: 'store-unreachable', todo: 'It is tried again from the start.' },
   BadDigest: { code: 'store-mismatch', todo: 'Save the snapshot again: it changed after it was hashed.' },
   InvalidDigest: { code: 'store-mismatch', todo: 'Save the snapshot again.' },
   XAmzContentChecksumMismatch: {
@@ -77,7 +79,7 @@ const TLS = /^(ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH
 /** What each of these requests needs on AWS; named when the store says no. */
 export type Asked = 'put' | 'get' | 'head' | 'list' | 'copy' | 'tag' | 'check'
 const PERMISSIONS: Readonly<Record<Asked, string>> = {
-  put: 's3:PutObject and, for the KMS key, kms:GenerateDataKey',
+  put: 's3:PutObject and, for the KMS key, kms:GenerateDataKey; in parts also what docs/your-cluster.md says',
   get: 's3:GetObjectVersion and, for the KMS key, kms:Decrypt',
   head: 's3:GetObject and s3:GetObjectVersion (with kms:Decrypt for the checksum)',
   list: 's3:ListBucketVersions',

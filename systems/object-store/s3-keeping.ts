@@ -8,7 +8,7 @@ import {
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import type { ObjectStore, StoreCallOptions } from './object-store.ts'
-import { missingField, noVersions, refuseOtherKey, sha256Of } from './s3-answers.ts'
+import { checksumsOf, missingField, noVersions, refuseOtherKey } from './s3-answers.ts'
 import { httpStatusOf, placeOf } from './s3-failures.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
@@ -35,9 +35,14 @@ export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectSto
         key,
         versionId: copied.VersionId ?? versionId ?? noVersions(config),
         sizeBytes: copied.ContentLength ?? missingField('size', key),
-        sha256: sha256Of(copied.ChecksumSHA256),
+        ...checksumsOf(copied.ChecksumSHA256),
       }
-      if (found.sizeBytes === from.sizeBytes && found.sha256 === from.sha256) return found
+      // What was in parts AWS makes one piece, with a SHA-256 of the whole; SeaweedFS (4.48) keeps that over the parts.
+      const same =
+        found.hashOfParts === undefined
+          ? found.sha256 === from.sha256
+          : found.hashOfParts === from.hashOfParts
+      if (found.sizeBytes === from.sizeBytes && same) return found
       throw new RequorumError('store-mismatch', {
         what: `${key} in ${placeOf(config)} is no copy of ${from.key}.`,
         why:

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { PutObjectCommand, type PutObjectCommandOutput } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
@@ -13,13 +12,11 @@ import { httpStatusOf, neverConnected, placeOf } from './s3-failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { S3Requests } from './s3-requests.ts'
 import { refuseForeignKey } from './s3-reads.ts'
-import { asThrown, signedPut, succeeded } from './s3-signed.ts'
+import { pauseAfter } from './s3-pauses.ts'
+import { asThrown, signedPut, signPayload, succeeded } from './s3-signed.ts'
 
 /** S3's limit for one PutObject (S3 User Guide, "Uploading objects"): 5 GiB. */
 export const LARGEST_PUT_BYTES = 5 * 1024 ** 3
-
-/** How long a put waits before its second and its third attempt, in milliseconds. */
-const PUT_PAUSES_MS = [500, 2_000]
 
 type Puts = Pick<ObjectStore, 'put' | 'putBy' | 'putText'>
 
@@ -52,11 +49,7 @@ export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | '
         if (!taken && !(error instanceof RequestFailed && error.failure.retryable)) throw unwrapped(error)
         const present = error.mayHaveArrived ? await lookFor(object, options, taken) : null
         if (present !== null) return present
-        const pause = PUT_PAUSES_MS[attempt - 1]
-        if (pause === undefined) throw unwrapped(error)
-        await sleep(pause * (0.75 + Math.random() / 2), undefined, { signal: options.signal }).catch(
-          () => undefined,
-        )
+        if (!(await pauseAfter(attempt, options.signal))) throw unwrapped(error)
         refuseIfAborted(options.signal, doing)
       }
     }
@@ -200,35 +193,22 @@ function putCommand(config: ClusterConfig['store'], object: NewObject, body: Rea
     SSEKMSKeyId: config.kmsKeyId,
     ChecksumSHA256: Buffer.from(object.sha256, 'hex').toString('base64'),
   })
-  // A stream goes out as UNSIGNED-PAYLOAD otherwise, and the signature would say nothing about the content.
-  command.middlewareStack.add(
-    (next) => (args) => {
-      if (hasHeaders(args.request)) args.request.headers['x-amz-content-sha256'] = object.sha256
-      return next(args)
-    },
-    { step: 'build', name: 'signedPayload', priority: 'low' },
-  )
+  signPayload(command, object.sha256)
   return command
-}
-
-function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
-  return (
-    typeof request === 'object' &&
-    request !== null &&
-    'headers' in request &&
-    typeof request.headers === 'object'
-  )
 }
 
 function refuseTooLarge({ key, sizeBytes }: Described): void {
   if (sizeBytes <= LARGEST_PUT_BYTES) return
   throw new RequorumError('snapshot-too-large', {
     what: `${key} has ${sizeBytes} bytes, more than the 5 GiB that S3 takes in a single put.`,
-    todo: 'Compact and defragment etcd, so that the snapshot gets smaller; Requorum stores no larger one yet.',
+    todo: 'Lower transfer.partsAbove in the cluster file, which stores it in parts.',
   })
 }
 
-function sizeChanged({ key, sizeBytes }: NewObject, passed: number): RequorumError {
+export function sizeChanged(
+  { key, sizeBytes }: Pick<NewObject, 'key' | 'sizeBytes'>,
+  passed: number,
+): RequorumError {
   return new RequorumError('store-mismatch', {
     what: `The content for ${key} was to have ${sizeBytes} bytes.`,
     why: passed > sizeBytes ? 'it went on after that' : `it ended after ${passed}`,

@@ -12,7 +12,7 @@ import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import { metered } from './metered.ts'
 import type { ObjectStore, ObjectVersion, StoreCallOptions } from './object-store.ts'
-import { inOrder, missingField, noVersions, refuseOtherKey, sha256Of } from './s3-answers.ts'
+import { checksumsOf, inOrder, missingField, noVersions, refuseOtherKey } from './s3-answers.ts'
 import { httpStatusOf, placeOf, storeCancelled, storeFailure } from './s3-failures.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
@@ -36,7 +36,7 @@ export function s3Reads({ config, request }: S3Requests): Reads {
         key,
         versionId: answer.VersionId ?? versionId ?? noVersions(config),
         sizeBytes: answer.ContentLength ?? missingField('size', key),
-        sha256: sha256Of(answer.ChecksumSHA256),
+        ...checksumsOf(answer.ChecksumSHA256),
       }
     })
 

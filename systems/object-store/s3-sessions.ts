@@ -39,7 +39,11 @@ export function sessionPolicy(
   })
   const all = `${arn}/${prefix}*`
   const statements: Record<Right, readonly Statement[]> = {
-    writer: [may(['s3:PutObject'], all), may(['kms:GenerateDataKey', 'kms:Decrypt'], '*')],
+    writer: [
+      may(['s3:PutObject', 's3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], all),
+      may(['s3:ListBucketMultipartUploads'], arn),
+      may(['kms:GenerateDataKey', 'kms:Decrypt'], '*'),
+    ],
     verifier: [
       may(['s3:GetObject', 's3:GetObjectVersion'], all),
       may(['s3:ListBucket', 's3:GetBucketVersioning'], arn),

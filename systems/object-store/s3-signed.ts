@@ -1,7 +1,9 @@
-import { GetObjectCommand, PutObjectCommand, S3ServiceException } from '@aws-sdk/client-s3'
+import { GetObjectCommand, PutObjectCommand, S3ServiceException, UploadPartCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import type { Sha256 } from '../../domain/values.ts'
 import type { NewObject, ObjectStore, StoreCallOptions } from './object-store.ts'
+import type { Part } from './parts.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
 /** A put of this object and no other: its size, checksum and encryption are signed with it. */
@@ -32,6 +34,48 @@ export async function signedPut(
     signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
   })
   return { url, headers }
+}
+
+/** A put of this part of this upload and no other: its size and checksum are signed with it. */
+export async function signedPart(
+  { config, clientFor, limits }: S3Requests,
+  key: string,
+  uploadId: string,
+  part: Part,
+): Promise<SignedRequest> {
+  const headers = { 'x-amz-checksum-sha256': Buffer.from(part.sha256, 'hex').toString('base64') }
+  const command = new UploadPartCommand({
+    ...{ Bucket: config.bucket, Key: key, UploadId: uploadId, PartNumber: part.number },
+    ContentLength: part.sizeBytes,
+    ChecksumSHA256: headers['x-amz-checksum-sha256'],
+  })
+  const url = await getSignedUrl(clientFor('put'), command, {
+    expiresIn: Math.ceil(limits.signedMs / 1_000),
+    unhoistableHeaders: new Set(Object.keys(headers)),
+    signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
+  })
+  return { url, headers }
+}
+
+/** Signs the content with its SHA-256. A stream goes out as UNSIGNED-PAYLOAD otherwise, and the signature says nothing of it. */
+export function signPayload(command: PutObjectCommand | UploadPartCommand, sha256: Sha256): void {
+  const name = (request: unknown): void => {
+    if (hasHeaders(request)) request.headers['x-amz-content-sha256'] = sha256
+  }
+  const at = { step: 'build', name: 'signedPayload', priority: 'low' } as const
+  // The same twice: the two stacks have types of their own.
+  if (command instanceof PutObjectCommand) {
+    command.middlewareStack.add((next) => (args) => (name(args.request), next(args)), at)
+  } else command.middlewareStack.add((next) => (args) => (name(args.request), next(args)), at)
+}
+
+function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
+  return (
+    typeof request === 'object' &&
+    request !== null &&
+    'headers' in request &&
+    typeof request.headers === 'object'
+  )
 }
 
 /** A refused or unanswered request as the SDK would have thrown it, so that one table says what it means. */

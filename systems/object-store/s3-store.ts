@@ -1,6 +1,7 @@
 import type { ObjectStore } from './object-store.ts'
 import { s3Check } from './s3-check.ts'
 import { s3Keeping } from './s3-keeping.ts'
+import { s3Parts } from './s3-parts.ts'
 import { s3Puts } from './s3-puts.ts'
 import { s3Reads } from './s3-reads.ts'
 import { s3SignedReads } from './s3-signed.ts'
@@ -14,6 +15,7 @@ export function createS3Store(request: S3StoreRequest): ObjectStore {
   return {
     ...reads,
     ...puts,
+    ...s3Parts(requests, reads),
     ...s3SignedReads(requests),
     ...s3Keeping(requests, reads),
     ...s3Check(requests, { ...puts, ...reads }),

@@ -3,10 +3,12 @@ import { readFileSync } from 'node:fs'
 import { RequorumError } from '../../domain/failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
+import { partBytesFor, partsOf, type Part } from '../object-store/parts.ts'
 import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 const SEND = script('./curl.sh') + script('./send.sh')
+const SEND_PART = script('./curl.sh') + script('./send-part.sh')
 const FETCH = script('./curl.sh') + script('./fetch.sh')
 
 /** What has arrived after this is not given up, as the node may be cut off for a while; what sends goes on without us. */
@@ -43,6 +45,51 @@ export async function sendFile(
 ): Promise<SignedAnswer> {
   const receipt = await transferStep(at, { verb: 'send', key, script: SEND, args: [path] }, request, watching)
   return answerOf(at, receipt, 0)
+}
+
+/**
+ * Has the node put one part of a file into the store, as `sendFile` does the whole. Told again of a part that it has
+ * stored for this upload, it does not send it again.
+ *
+ * @param upload - tells this upload from others of the same key
+ */
+export async function sendPart(
+  at: ControlPlaneNode,
+  { path, key, part, upload }: { path: string; key: string; part: Part; upload: string },
+  request: SignedRequest,
+  watching: Watching,
+): Promise<SignedAnswer> {
+  const work = {
+    verb: 'send',
+    key: `${key} ${upload} ${part.number}`,
+    script: SEND_PART,
+    args: [path, String(part.offset), String(part.sizeBytes)],
+  }
+  return answerOf(at, await transferStep(at, work, request, watching), 0)
+}
+
+/** The parts of a file, with the SHA-256 of each as the node reads it. */
+export async function partsOfFile(
+  at: ControlPlaneNode,
+  { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
+  signal: AbortSignal,
+): Promise<Part[]> {
+  const partBytes = partBytesFor(sizeBytes, at.config.transfer.partSize)
+  const read = await at.shell.run(
+    at.node,
+    ['split', `--bytes=${partBytes}`, '--filter=sha256sum', '--', path],
+    { timeoutMs: at.config.limits.transfer, signal },
+  )
+  const hashes = read.stdout.split('\n').flatMap((line) => (line === '' ? [] : [line.slice(0, 64)]))
+  if (read.code === 0 && hashes.length === Math.ceil(sizeBytes / partBytes))
+    return partsOf(sizeBytes, partBytes, hashes)
+  throw new RequorumError('step-failed', {
+    what: `${at.node.name}: the parts of ${path} could not be hashed (code ${read.code}).`,
+    why:
+      lastLine(read.stderr) ||
+      `${hashes.length} parts of ${partBytes} bytes, and the file had ${sizeBytes} bytes`,
+    todo: 'It is tried again. Look at the disk of that node if it happens again.',
+  })
 }
 
 /**

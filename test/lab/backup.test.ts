@@ -1,7 +1,7 @@
 /** Backups of a small cluster, end to end: what is stored, what a snapshot has to prove, and what refuses one. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { test } from 'node:test'
+import { before, test } from 'node:test'
 import { z } from 'zod'
 import type { SnapshotManifest } from '../../domain/snapshot.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
@@ -19,10 +19,12 @@ const BACKUPS = '/var/lib/etcd-backups'
 const SA_PUB = '-----BEGIN PUBLIC KEY-----\nthe lab has none of its own\n-----END PUBLIC KEY-----\n'
 const own = useLab({ keys: 600 })
 let bucket: BucketAdmin
+before(async () => {
+  bucket = await BucketAdmin.of(own().lab)
+})
 
 test('a backup stores the snapshot encrypted, whole and pinned, and its manifest says what is true', async (t) => {
   const { lab, operator } = own()
-  bucket = await BucketAdmin.of(lab)
   await everyHost(lab, (host) =>
     atConsole(lab.hosts, host, 'cat >/etc/kubernetes/pki/sa.pub', [], { input: SA_PUB }),
   )
@@ -241,6 +243,7 @@ test('local copies are pruned to the newest few, and never one that the store do
 
 test('a cluster that lost most of its keys: the snapshot goes to quarantine, the good ones stay, the next good one is fine', async () => {
   const { lab, operator } = own()
+  proved(await operator.backup())
   const daily = await bucket.keys('daily/')
   await etcd('/v3/kv/deleterange', { key: 'AA==', range_end: 'AA==' })
   const failure = refusal(await operator.backup(), 'snapshot-implausible')

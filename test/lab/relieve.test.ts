@@ -31,10 +31,10 @@ import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 const own = useLab({ keys: 2_000 })
 const NAMES = ['cp-01', 'cp-02', 'cp-03']
 const MIB = 1_048_576
+before(() => makeSchedule(own()))
 
 test('a database that holds mostly history gives it back on every member, and the content stays', async (t) => {
   const { lab } = own()
-  await makeSchedule(own())
   await writeHistory(30)
   const content = await readAll(lab.hosts)
   const leader = await leaderOf(lab)

@@ -5,10 +5,13 @@ import { atConsole } from '../../lab/hosts/console.ts'
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { killWorker, startWorker } from '../../lab/services/worker.ts'
 import { proved, startBackup, until } from './backup-runs.ts'
+import { fillTo } from './big-keyspace.ts'
 import { BucketAdmin } from './bucket-admin.ts'
+import { nothingAmiss } from './nothing-amiss.ts'
 import { StoreDoor } from './store-door.ts'
 import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 
+const MIB = 1_048_576
 const own = useLab({ keys: 3_000 })
 
 /** Runs of curl on the hosts, with all that a process list shows of them. */
@@ -60,6 +63,51 @@ test('a worker killed in mid-upload: the node goes on by itself, and the object 
     await mend()
   }
   proved(await operator.backup())
+})
+
+test('a worker killed between the parts of an upload: none is sent twice, and it is whole in the store', async () => {
+  const { lab, operator } = own()
+  await fillTo(lab.hosts, 24 * MIB)
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { bandwidth: '4MiB', partsAbove: '8MiB', partSize: '5MiB' }
+  })
+  const receipts = async (source: string): Promise<number> => {
+    const look = `grep -l -- '^code=0$' /var/lib/requorum/steps/send.*/*.receipt 2>/dev/null | wc -l`
+    return Number((await atConsole(lab.hosts, source, look)).stdout)
+  }
+  try {
+    const hosts = lab.hosts.hosts.map(({ name }) => name)
+    const before = new Map(await everyHost(lab, async (host) => [host, await receipts(host)] as const))
+    const sentBy = async (host: string): Promise<number> => (await receipts(host)) - (before.get(host) ?? 0)
+    const running = await startBackup(own())
+    const source = await until('the second part', async () => {
+      for (const host of hosts) if ((await sentBy(host)) >= 2) return host
+      return undefined
+    })
+    await killWorker(lab.dir)
+    await startWorker(lab.dir, () => undefined)
+    const verdict = proved(await running.ended)
+    assert.equal(verdict.broughtBy, source)
+    const bucket = await BucketAdmin.of(lab)
+    const { hashOfParts = '', sizeBytes } = await bucket.manifest(verdict.key)
+    assert.ok(hashOfParts.endsWith(`-${Math.ceil(sizeBytes / (5 * MIB))}`), hashOfParts)
+    assert.equal(await sentBy(source), Math.ceil(sizeBytes / (5 * MIB)), 'each part once')
+    assert.equal((await bucket.versions(verdict.key)).length, 1)
+    await nothingAmiss(own(), [verdict.key])
+
+    const relayed = await editClusterFile(lab, (file) => {
+      file['transfer'] = { way: 'relay', partsAbove: '8MiB', partSize: '5MiB' }
+    })
+    try {
+      const second = proved(await operator.backup())
+      assert.equal(second.broughtBy, 'the worker: the cluster file says so')
+      await nothingAmiss(own(), [verdict.key, second.key])
+    } finally {
+      await relayed()
+    }
+  } finally {
+    await mend()
+  }
 })
 
 test('a node that does not reach the store: the worker relays, and says why', async () => {

@@ -1,8 +1,7 @@
 /** What somebody without credentials does by a signed request: real curl, real store, and what is made of the answer. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
@@ -14,14 +13,12 @@ import { sha256 } from '../../domain/values.ts'
 import type { Store } from '../../lab/services/store.ts'
 import type { NewObject, ObjectStore } from '../../systems/object-store/object-store.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
-import { answerOf, curlConfig } from '../../systems/transfer/transfer.ts'
+import { answerOf } from '../../systems/transfer/transfer.ts'
 import { clusterConfig } from '../unit/examples.ts'
+import { runScript } from './node-scripts.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const at = { node: clusterConfig().nodes[0]! }
-const folder = new URL('../../systems/transfer/', import.meta.url)
-const script = (name: string): string =>
-  `set -eu\n${readFileSync(new URL('curl.sh', folder), 'utf8')}${readFileSync(new URL(name, folder), 'utf8')}`
 
 describe('by a signed request', () => {
   let dir: string
@@ -35,18 +32,10 @@ describe('by a signed request', () => {
   })
   after(() => end())
 
-  /** As the unit on a node runs it. */
-  const run = (name: string, args: readonly string[], request: SignedRequest, limit?: number) =>
-    new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      const child = execFile('sh', ['-c', script(name), 'sh', ...args], (error, stdout, stderr) => {
-        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-      })
-      child.stdin?.end(curlConfig(request, limit))
-    })
   const sending =
     (path: string, change: (request: SignedRequest) => SignedRequest = (same) => same) =>
     async (request: SignedRequest): Promise<SignedAnswer> =>
-      answerOf(at, await run('send.sh', [path], change(request)), 0)
+      answerOf(at, await runScript('send.sh', [path], change(request)), 0)
 
   const fileOf = async (content: Buffer): Promise<string> => {
     const path = join(dir, randomBytes(6).toString('hex'))
@@ -68,7 +57,7 @@ describe('by a signed request', () => {
     assert.deepEqual(await store.putBy(object, sending(path)), stored)
     const got = join(dir, 'got')
     await store.getBy(object.key, stored.versionId, async (request) =>
-      answerOf(at, await run('fetch.sh', [got, object.sha256], request), 10),
+      answerOf(at, await runScript('fetch.sh', [got, object.sha256], request), 10),
     )
     assert.ok((await readFile(got)).equals(content))
   })
@@ -175,7 +164,7 @@ describe('by a signed request', () => {
       [createHash('sha256').update('a snapshot').digest('hex'), 10],
     ] as const) {
       await store.getBy(stored.key, stored.versionId, async (request) => {
-        const receipt = await run('fetch.sh', [got, digest], request)
+        const receipt = await runScript('fetch.sh', [got, digest], request)
         assert.equal(receipt.code, code)
         return answerOf(at, receipt, code)
       })
@@ -184,12 +173,16 @@ describe('by a signed request', () => {
     await failsWith(
       'store-object-missing',
       store.getBy('signed/none.db', stored.versionId, async (request) => {
-        const receipt = await run('fetch.sh', [join(dir, 'fetched', 'none.db'), '0'.repeat(64)], request)
+        const receipt = await runScript(
+          'fetch.sh',
+          [join(dir, 'fetched', 'none.db'), '0'.repeat(64)],
+          request,
+        )
         assert.equal(receipt.code, 75)
         return answerOf(at, receipt, 10)
       }),
     )
-    const { stdout } = await run('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
+    const { stdout } = await runScript('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
     assert.doesNotMatch(stdout, /127\.0\.0\.1:9\/\?/)
   })
 
@@ -200,7 +193,11 @@ describe('by a signed request', () => {
     await failsWith(
       'store-unreachable',
       store.getBy(stored.key, stored.versionId, async ({ headers }) =>
-        answerOf(at, await run('fetch.sh', [got, stored.sha256 ?? ''], { url: broken.url, headers }), 10),
+        answerOf(
+          at,
+          await runScript('fetch.sh', [got, stored.sha256 ?? ''], { url: broken.url, headers }),
+          10,
+        ),
       ),
     )
     assert.ok(!existsSync(got))
@@ -213,7 +210,7 @@ describe('by a signed request', () => {
     const path = await fileOf(content)
     const began = performance.now()
     await store.putBy(described('signed/slow.db', content), async (request) =>
-      answerOf(at, await run('send.sh', [path], request, 300_000), 0),
+      answerOf(at, await runScript('send.sh', [path], request, 300_000), 0),
     )
     assert.ok(performance.now() - began > 1_000, 'two seconds, less what is sent at once')
   })

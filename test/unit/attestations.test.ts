@@ -48,7 +48,15 @@ function store(attestations: readonly Attestation[], silent: readonly string[]):
   }
   return {
     ...{ put: never, putText: never, head: never, open: never, check: never },
-    ...{ putBy: never, getBy: never, copy: never, tag: never, tags: never },
+    ...{
+      putParts: never,
+      abandonParts: never,
+      putBy: never,
+      getBy: never,
+      copy: never,
+      tag: never,
+      tags: never,
+    },
     async *versions(prefix) {
       for (const key of objects.keys()) {
         if (key.startsWith(prefix))
