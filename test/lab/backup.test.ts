@@ -1,7 +1,7 @@
 /** Backups of a small cluster, end to end: what is stored, what a snapshot has to prove, and what refuses one. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { before, test } from 'node:test'
+import { beforeEach, test } from 'node:test'
 import { z } from 'zod'
 import type { SnapshotManifest } from '../../domain/snapshot.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
@@ -19,8 +19,8 @@ const BACKUPS = '/var/lib/etcd-backups'
 const SA_PUB = '-----BEGIN PUBLIC KEY-----\nthe lab has none of its own\n-----END PUBLIC KEY-----\n'
 const own = useLab({ keys: 600 })
 let bucket: BucketAdmin
-before(async () => {
-  bucket = await BucketAdmin.of(own().lab)
+beforeEach(async () => {
+  bucket ??= await BucketAdmin.of(own().lab)
 })
 
 test('a backup stores the snapshot encrypted, whole and pinned, and its manifest says what is true', async (t) => {

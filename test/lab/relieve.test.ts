@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { test, type TestContext } from 'node:test'
+import { beforeEach, test, type TestContext } from 'node:test'
 import { WorkflowFailedError } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
 import type { ReliefVerdict } from '../../domain/relief-verdict.ts'
@@ -31,7 +31,8 @@ import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 const own = useLab({ keys: 2_000 })
 const NAMES = ['cp-01', 'cp-02', 'cp-03']
 const MIB = 1_048_576
-before(() => makeSchedule(own()))
+let scheduled: Promise<void> | undefined
+beforeEach(() => (scheduled ??= makeSchedule(own())))
 
 test('a database that holds mostly history gives it back on every member, and the content stays', async (t) => {
   const { lab } = own()
