@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { Sha256 } from '../../domain/values.ts'
-import type { Part } from './parts.ts'
+import type { Part } from '../../domain/parts.ts'
 
 export type { StoredObject }
 

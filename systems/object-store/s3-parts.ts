@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
@@ -10,10 +11,10 @@ import {
   type Part as StoredPart,
 } from '@aws-sdk/client-s3'
 import { RequorumError } from '../../domain/failures.ts'
+import type { Part } from '../../domain/parts.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import { metered } from './metered.ts'
 import type { ObjectInParts, ObjectStore, PartCarrier, StoreCallOptions } from './object-store.ts'
-import { hashOfParts, type Part } from './parts.ts'
 import { httpStatusOf, placeOf } from './s3-failures.ts'
 import { pauseAfter } from './s3-pauses.ts'
 import { sizeChanged } from './s3-puts.ts'
@@ -273,4 +274,14 @@ function base64({ sha256 }: Pick<Part, 'sha256'>): string {
 /** Of one without a time nobody knows that it is old. */
 function begunAt({ Initiated }: MultipartUpload): number {
   return Initiated?.getTime() ?? Number.POSITIVE_INFINITY
+}
+
+/**
+ * What S3 keeps as the SHA-256 of an object in parts: the SHA-256 over those of the parts, and how many there are (S3
+ * User Guide, "Checking object integrity", composite checksums).
+ */
+export function hashOfParts(parts: readonly Pick<Part, 'sha256'>[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(Buffer.from(part.sha256, 'hex'))
+  return `${hash.digest('hex')}-${parts.length}`
 }

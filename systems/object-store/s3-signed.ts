@@ -3,7 +3,7 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { Sha256 } from '../../domain/values.ts'
 import type { NewObject, ObjectStore, StoreCallOptions } from './object-store.ts'
-import type { Part } from './parts.ts'
+import type { Part } from '../../domain/parts.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
 /** A put of this object and no other: its size, checksum and encryption are signed with it. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { RequorumError } from '../../domain/failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
-import { partBytesFor, partsOf, type Part } from '../object-store/parts.ts'
+import { partBytesFor, partsOf, type Part } from '../../domain/parts.ts'
 import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
 import { RequorumError } from '../../domain/failures.ts'
+import { partsOf, type Part } from '../../domain/parts.ts'
 import type { ObjectInParts, ObjectStore, PartCarrier } from '../../systems/object-store/object-store.ts'
-import { hashOfParts, partBytesFor, partsOf, type Part } from '../../systems/object-store/parts.ts'
+import { hashOfParts } from '../../systems/object-store/s3-parts.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { readCatalogue } from '../../systems/object-store/catalogue.ts'
 import { keepMonth } from '../../systems/object-store/keep.ts'
@@ -157,10 +158,4 @@ describe('in parts', () => {
     const { proved, refused } = await readCatalogue(store, asked, key)
     assert.deepEqual([proved.map((one) => one.key), refused], [[key], []])
   })
-})
-
-test('a store takes 10,000 parts at most: of a larger object they get larger', () => {
-  assert.equal(partBytesFor(6 * 1024 ** 3, 256 * MIB), 256 * MIB)
-  assert.equal(partBytesFor(100 * 1024 ** 3, 5 * MIB), 11 * MIB)
-  assert.throws(() => partsOf(10, 4, ['a'.repeat(64)]), /3 parts/)
 })

@@ -43,8 +43,18 @@ describe('a cluster file that is good', () => {
       ['1GiB', 1_073_741_824],
     ] as const) {
       const { transfer } = parseClusterFile(`${GOOD}transfer: { bandwidth: ${written} }\n`, 'prod.yaml')
-      assert.deepEqual(transfer, { way: 'auto', bandwidth: bytes })
+      assert.deepEqual(
+        { way: transfer.way, bandwidth: transfer.bandwidth },
+        { way: 'auto', bandwidth: bytes },
+      )
     }
+  })
+
+  test('stores in parts what S3 takes in no single put, or less than that where the line is thin', () => {
+    const { transfer } = parseClusterFile(GOOD, 'prod.yaml')
+    assert.deepEqual([transfer.partsAbove, transfer.partSize], [5 * 1024 ** 3, 256 * 1024 ** 2])
+    for (const wrong of ['partsAbove: 6GiB', 'partSize: 4MiB', 'partSize: 6GiB'])
+      assert.throws(() => parseClusterFile(`${GOOD}transfer: { ${wrong} }\n`, 'prod.yaml'), /MiB|GiB/)
   })
 
   test('takes names on trust, or asks for signatures of those whom a file allows', () => {

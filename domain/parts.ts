@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { sha256 as sha256Schema, type Sha256 } from '../../domain/values.ts'
+import { sha256 as sha256Schema, type Sha256 } from './values.ts'
 
 /** A piece of an object that is stored in parts. */
 export interface Part {
@@ -31,14 +30,4 @@ export function partsOf(sizeBytes: number, partBytes: number, hashes: readonly s
     sizeBytes: Math.min(partBytes, sizeBytes - index * partBytes),
     sha256: sha256Schema.parse(hash),
   }))
-}
-
-/**
- * What S3 keeps as the SHA-256 of an object in parts: the SHA-256 over those of the parts, and how many there are (S3
- * User Guide, "Checking object integrity", composite checksums).
- */
-export function hashOfParts(parts: readonly Pick<Part, 'sha256'>[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(Buffer.from(part.sha256, 'hex'))
-  return `${hash.digest('hex')}-${parts.length}`
 }
