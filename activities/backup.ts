@@ -4,7 +4,9 @@ import { localCopiesToPrune } from '../domain/retention.ts'
 import {
   manifestKeyOf,
   prove,
+  SNAPSHOT_END,
   type Inventory,
+  type Packing,
   type ProvedSnapshot,
   type SavedSnapshot,
   type SnapshotManifest,
@@ -57,7 +59,7 @@ export function createBackupActivities(systems: Systems) {
     async storeSnapshot(
       saved: SavedSnapshot & { cluster: string },
       key: string,
-    ): Promise<StoredObject & { way?: Way }> {
+    ): Promise<StoredObject & { way?: Way; packed?: Packing }> {
       const at = await nodeAt(systems, { cluster: saved.cluster, node: saved.node })
       return watched((watching) => storeFrom(at, systems.storeFor(at.config), saved, key, watching))
     },
@@ -154,10 +156,10 @@ export function createBackupActivities(systems: Systems) {
     const ofTransfers = ['(', '-name', 'backup-*', '-o', '-name', 'send.*', '-o', '-name', 'fetch.*', ')']
     await at.shell.run(at.node, [...steps, ...ofTransfers, '-exec', 'rm', '-rf', '--', '{}', '+'])
     // What restores staged and nobody needs any more goes after a week; after a day what a save left half-written
-    // when its node lost power.
+    // when its node lost power, and what was packed and never stored.
     for (const [name, age] of [
       ['staged-*', '+7'],
-      ['.snapshot-*.partial*', '+0'],
+      ['.snapshot-*.db.*', '+0'],
     ] as const)
       await at.shell.run(at.node, [...files, '-name', name, '-mtime', age, '-delete'])
     if (unneeded.length > 0)
@@ -167,5 +169,5 @@ export function createBackupActivities(systems: Systems) {
 }
 
 function reasonsKeyOf(quarantinedKey: string): string {
-  return quarantinedKey.replace(/\.db$/, '.reasons.json')
+  return quarantinedKey.replace(SNAPSHOT_END, '.reasons.json')
 }

@@ -3,6 +3,7 @@ import { attestationKey, type Attestation, type RehearsedFacts } from '../domain
 import type { ProvedSnapshot } from '../domain/snapshot.ts'
 import { readAttestations } from '../systems/object-store/attestations.ts'
 import { prepareHost, rehearse } from '../systems/etcd/rehearsal/rehearse.ts'
+import { unpacked } from '../systems/transfer/unpacked.ts'
 import type { Systems } from './systems.ts'
 import { watched } from './watched.ts'
 
@@ -27,7 +28,7 @@ export function createRehearsalActivities(systems: Systems) {
         const attempt = await host.begin()
         try {
           const { body } = await systems.storeFor(config).open(snapshot.key, snapshot.versionId, { signal })
-          const path = await host.place(attempt, snapshot.sha256, body, signal)
+          const path = await host.place(attempt, snapshot.sha256, unpacked(body, snapshot.packed), signal)
           return await rehearse(host, config, snapshot, { attempt, path, etcdVersion }, signal)
         } catch (error) {
           // Wrong bytes in the store, or none: nobody could restore it. That is what a rehearsal is for.

@@ -1,12 +1,27 @@
 import { createHash } from 'node:crypto'
 import { pipeline, Transform, type Readable } from 'node:stream'
 import { RequorumError, type FailureCode } from '../domain/failures.ts'
-import type { ProvedSnapshot, SavedSnapshot, StoredObject } from '../domain/snapshot.ts'
+import {
+  objectOf,
+  packedKeyOf,
+  type Packing,
+  type ProvedSnapshot,
+  type SavedSnapshot,
+  type StoredObject,
+} from '../domain/snapshot.ts'
 import { readSnapshotFile, writeSnapshotFile } from '../systems/etcd/snapshot-file.ts'
 import type { ControlPlaneNode, Watching } from '../systems/node/control-plane-node.ts'
 import type { ObjectStore } from '../systems/object-store/object-store.ts'
 import { slowed } from '../systems/transfer/slowed.ts'
-import { fetchFile, partsOfFile, reachesStore, sendFile, sendPart } from '../systems/transfer/transfer.ts'
+import {
+  fetchFile,
+  packFile,
+  partsOfFile,
+  reachesStore,
+  sendFile,
+  sendPart,
+} from '../systems/transfer/transfer.ts'
+import { unpacked } from '../systems/transfer/unpacked.ts'
 
 /** How a snapshot came to the store or back: by the node itself, or through the worker, and why so. */
 export type Way = { readonly by: 'node' } | { readonly by: 'worker'; readonly because: string }
@@ -14,20 +29,45 @@ export type Way = { readonly by: 'node' } | { readonly by: 'worker'; readonly be
 /** Failures of a node on its own way to the store that the worker may not meet. */
 const ON_ITS_WAY: readonly FailureCode[] = ['store-unreachable', 'store-refused', 'step-failed']
 
-/** Puts a saved snapshot into the store, from the node or through the worker; whichever it is, the rules are `put`'s. */
+/** What came of storing: the object, who brought it, and whether it is packed. */
+export type Stored = StoredObject & { readonly way: Way; readonly packed?: Packing }
+
+/**
+ * Puts a saved snapshot into the store, from the node or through the worker; whichever it is, the rules are `put`'s.
+ *
+ * @param key - of the snapshot; packed it goes under one that says so
+ */
 export async function storeFrom(
   at: ControlPlaneNode,
   store: ObjectStore,
-  saved: SavedSnapshot,
+  { path, sizeBytes, sha256 }: SavedSnapshot,
   key: string,
   watching: Watching,
-): Promise<StoredObject & { readonly way: Way }> {
+): Promise<Stored> {
+  if (at.config.transfer.compression === 'none')
+    return storeFile(at, store, { path, key, sizeBytes, sha256 }, watching)
+  const made = await packFile(at, path, watching)
+  const { by, ...facts } = made.packed
+  const file = { path: made.path, key: packedKeyOf(key, by), ...facts }
+  const stored = await storeFile(at, store, file, watching)
+  await at.shell.run(at.node, ['rm', '-f', '--', made.path])
+  return { ...stored, packed: made.packed }
+}
+
+/** A file on a node and what it is to become in the store. */
+type FileOnNode = Pick<SavedSnapshot, 'path' | 'sizeBytes' | 'sha256'> & { readonly key: string }
+
+async function storeFile(
+  at: ControlPlaneNode,
+  store: ObjectStore,
+  file: FileOnNode,
+  watching: Watching,
+): Promise<Stored> {
+  if (file.sizeBytes > at.config.transfer.partsAbove) return storeInParts(at, store, file, watching)
   const { signal } = watching
-  const { path, sizeBytes, sha256 } = saved
-  if (sizeBytes > at.config.transfer.partsAbove) return storeInParts(at, store, saved, key, watching)
-  const object = { key, sizeBytes, sha256 }
+  const { path, ...object } = file
   const { result, way } = await bestWay(at, signal, {
-    node: () => store.putBy(object, (request) => sendFile(at, { path, key }, request, watching), { signal }),
+    node: () => store.putBy(object, (request) => sendFile(at, file, request, watching), { signal }),
     worker: () =>
       store.put(
         { ...object, open: async () => limited(at, await readSnapshotFile(at, path, signal)) },
@@ -43,10 +83,9 @@ const ABANDONED_AFTER_MS = 86_400_000
 async function storeInParts(
   at: ControlPlaneNode,
   store: ObjectStore,
-  { path, sizeBytes }: SavedSnapshot,
-  key: string,
+  { path, key, sizeBytes }: FileOnNode,
   watching: Watching,
-): Promise<StoredObject & { readonly way: Way }> {
+): Promise<Stored> {
   const { signal } = watching
   const object = { key, sizeBytes, parts: await partsOfFile(at, { path, sizeBytes }, signal) }
   const yesterday = new Date(Date.now() - ABANDONED_AFTER_MS).toISOString()
@@ -79,11 +118,11 @@ export async function fetchOnto(
   path: string,
   watching: Watching,
 ): Promise<Way> {
-  const { key, versionId, sha256 } = snapshot
+  const { key, versionId } = snapshot
   const { signal } = watching
   const { way } = await bestWay(at, signal, {
     node: () =>
-      store.getBy(key, versionId, (request) => fetchFile(at, { path, key, sha256 }, request, watching), {
+      store.getBy(key, versionId, (request) => fetchFile(at, snapshot, path, request, watching), {
         signal,
       }),
     worker: () => relayOnto(at, store, snapshot, path, signal),
@@ -127,9 +166,10 @@ async function relayOnto(
   signal: AbortSignal,
 ): Promise<void> {
   const { body, sizeBytes } = await store.open(snapshot.key, snapshot.versionId, { signal })
-  if (sizeBytes !== snapshot.sizeBytes) {
+  const object = objectOf(snapshot)
+  if (sizeBytes !== object.sizeBytes) {
     body.destroy()
-    throw damaged(snapshot, `the store sends ${sizeBytes} bytes, the manifest says ${snapshot.sizeBytes}`)
+    throw damaged(snapshot, `the store sends ${sizeBytes} bytes, the manifest says ${object.sizeBytes}`)
   }
   const hash = createHash('sha256')
   const hashed = new Transform({
@@ -141,8 +181,9 @@ async function relayOnto(
   body.once('error', (error) => hashed.destroy(error))
   limited(at, body).pipe(hashed)
   // Held against the manifest on the node too; this one tells a damaged object from a damaged transfer.
-  await writeSnapshotFile(at, path, snapshot, hashed, signal).catch((error: unknown) => {
-    throw hashed.readableEnded && hash.digest('hex') !== snapshot.sha256
+  const whole = unpacked(hashed, snapshot.packed)
+  await writeSnapshotFile(at, path, snapshot, whole, signal).catch((error: unknown) => {
+    throw hashed.readableEnded && hash.digest('hex') !== object.sha256
       ? damaged(snapshot, 'its content has another SHA-256 than its manifest')
       : error
   })

@@ -172,6 +172,8 @@ const writtenSchema = z.strictObject({
       way: z.enum(['auto', 'direct', 'relay']).default('auto'),
       /** The most that one transfer takes of the line, as `20MiB` a second. */
       bandwidth: bytes.optional(),
+      /** `auto`: by zstd where the source has it, else by gzip. On the node, beside the local copy, at low priority. */
+      compression: z.enum(['none', 'auto']).default('none'),
       /** Larger snapshots are stored in parts, so that a broken upload goes on where it was. S3 takes 5 GiB in one put. */
       partsAbove: bytes.refine((size) => size <= 5 * 1024 ** 3, 'at most 5GiB').prefault('5GiB'),
       partSize: bytes

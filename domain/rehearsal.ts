@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Inventory, SnapshotManifest } from './snapshot.ts'
+import { SNAPSHOT_END, type Inventory, type SnapshotManifest } from './snapshot.ts'
 import { revision, sha256, utcTime, type Revision } from './values.ts'
 import { check, failedChecks, type Check } from './verdict.ts'
 
@@ -108,7 +108,7 @@ export function attestationOf(
 /** `daily/snapshot-<UTC>.rehearsed-<UTC>.json`: nothing in the store is ever overwritten, so each has its own time. */
 export function attestationKey({ key, rehearsedAt }: Pick<Attestation, 'key' | 'rehearsedAt'>): string {
   return key.replace(
-    /\.db$/,
+    SNAPSHOT_END,
     `.rehearsed-${rehearsedAt.replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '')}.json`,
   )
 }

@@ -1,5 +1,5 @@
 import type { ClusterConfig } from './cluster-config.ts'
-import { takenAtOf, type ProvedSnapshot, type SnapshotManifest } from './snapshot.ts'
+import { SNAPSHOT_END, takenAtOf, type ProvedSnapshot, type SnapshotManifest } from './snapshot.ts'
 
 /**
  * What lets a stored object expire: the lifecycle rules of its bucket take only what has this tag, and an object gets it
@@ -139,7 +139,9 @@ export function localCopiesToPrune(
 ): string[] {
   const newestFirst = (names: readonly string[]): string[] => names.filter(isOurs).sort().reverse()
   const ours = newestFirst(files)
-  const stored = newestFirst(proved.map(({ key }) => key.slice(key.lastIndexOf('/') + 1)))
+  const stored = newestFirst(
+    proved.map(({ key }) => key.slice(key.lastIndexOf('/') + 1).replace(SNAPSHOT_END, '.db')),
+  )
   const newestStored = stored[0] ?? ''
   return ours.slice(keep).filter((file) => stored.includes(file) && file < newestStored)
 }

@@ -2,6 +2,14 @@ import { z } from 'zod'
 import { RequorumError } from './failures.ts'
 import { canonicalJson, compactUtc, etcdId, revision, sha256, utcTime } from './values.ts'
 
+/** A packed snapshot: what unpacks it, and its own size and SHA-256. */
+export const packing = z.object({
+  by: z.enum(['zstd', 'gzip']),
+  sizeBytes: z.number().int().positive(),
+  sha256,
+})
+export type Packing = z.infer<typeof packing>
+
 /**
  * The manifest that is written beside a snapshot and is its commit point: no manifest, no backup.
  * It pins the version ID, so that a delete marker or a later write over the same key hides nothing.
@@ -10,12 +18,14 @@ export const snapshotManifestSchema = z.object({
   version: z.literal(1),
   cluster: z.string(),
   takenAt: utcTime,
-  /** The object: `daily/snapshot-<UTC>.db`, under the store's prefix. */
+  /** The object: `daily/snapshot-<UTC>.db`, under the store's prefix; `.db.zst` or `.db.gz` where it is packed. */
   key: z.string().min(1),
   versionId: z.string().min(1),
-  /** Of the whole stored file, etcd's own SHA-256 trailer included. */
+  /** Of the whole snapshot, etcd's own SHA-256 trailer included. */
   sha256,
   sizeBytes: z.number().int().positive(),
+  /** Where the object is the snapshot packed: by what, and the object's own size and SHA-256. */
+  packed: packing.optional(),
   /** Where it is stored in parts, the store keeps no SHA-256 of the whole but this one: over those of the parts, and their number. */
   hashOfParts: z
     .string()
@@ -115,6 +125,15 @@ export interface StoredObject {
   readonly hashOfParts?: string | undefined
 }
 
+/** Size and SHA-256 of the object that holds a snapshot. */
+export function objectOf({
+  packed,
+  sizeBytes,
+  sha256: whole,
+}: Pick<SnapshotManifest, 'packed' | 'sizeBytes' | 'sha256'>): Pick<Packing, 'sizeBytes' | 'sha256'> {
+  return packed ?? { sizeBytes, sha256: whole }
+}
+
 /** The manifest as a proved snapshot, or the reason why it isn't one. */
 export function prove(
   manifest: SnapshotManifest,
@@ -122,10 +141,11 @@ export function prove(
 ): { proved: ProvedSnapshot } | { refused: string } {
   if (stored === null)
     return { refused: `version ${manifest.versionId} of ${manifest.key} is gone from the store` }
-  if (stored.sizeBytes !== manifest.sizeBytes) {
-    return { refused: `the store holds ${stored.sizeBytes} bytes, the manifest says ${manifest.sizeBytes}` }
+  const object = objectOf(manifest)
+  if (stored.sizeBytes !== object.sizeBytes) {
+    return { refused: `the store holds ${stored.sizeBytes} bytes, the manifest says ${object.sizeBytes}` }
   }
-  if (stored.sha256 !== null && stored.sha256 !== manifest.sha256) {
+  if (stored.sha256 !== null && stored.sha256 !== object.sha256) {
     return { refused: `the store's SHA-256 ${stored.sha256.slice(0, 12)}… isn't the manifest's` }
   }
   if (
@@ -144,7 +164,7 @@ export function snapshotKey(prefix: string, area: 'daily' | 'quarantine', takenA
 const snapshotName = z
   .string()
   .regex(
-    /^([A-Za-z0-9._-]+\/)*(daily|monthly)\/snapshot-\d{8}T\d{6}Z\.db$/,
+    /^([A-Za-z0-9._-]+\/)*(daily|monthly)\/snapshot-\d{8}T\d{6}Z\.db(\.zst|\.gz)?$/,
     'a key like daily/snapshot-20261122T020000Z.db',
   )
 
@@ -167,8 +187,16 @@ export function takenAtOf(key: string): string | null {
   return `${parts.slice(0, 3).join('-')}T${parts.slice(3).join(':')}Z`
 }
 
+/** How the name of a snapshot's object ends. */
+export const SNAPSHOT_END = /\.db(\.zst|\.gz)?$/
+
 export function manifestKeyOf(snapshotKeyName: string): string {
-  return snapshotKeyName.replace(/\.db$/, '.json')
+  return snapshotKeyName.replace(SNAPSHOT_END, '.json')
+}
+
+/** The key of a snapshot that is stored packed. */
+export function packedKeyOf(key: string, by: Packing['by']): string {
+  return `${key}.${by === 'zstd' ? 'zst' : 'gz'}`
 }
 
 /**

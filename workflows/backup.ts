@@ -65,16 +65,17 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
     const stored = await run.step(
       'Store it',
       () => transfer.storeSnapshot({ ...saved, cluster: config.cluster }, key),
-      ({ versionId, way }) => `${key}, version ${versionId}, by ${broughtBy(saved.node, way)}`,
+      (object) => `${object.key}, version ${object.versionId}, by ${broughtBy(saved.node, object.way)}`,
     )
     const manifest: SnapshotManifest = {
       version: 1,
       cluster: config.cluster,
       takenAt: saved.takenAt,
-      key,
+      key: stored.key,
       versionId: stored.versionId,
       sha256: saved.sha256,
       sizeBytes: saved.sizeBytes,
+      ...(stored.packed === undefined ? {} : { packed: stored.packed }),
       ...(stored.hashOfParts === undefined ? {} : { hashOfParts: stored.hashOfParts }),
       source: { node: saved.node, memberId: member.memberId },
       etcd: {
@@ -102,7 +103,7 @@ export async function backup(request: BackupRequest): Promise<BackupVerdict> {
     return {
       outcome: 'proved',
       cluster: config.cluster,
-      key,
+      key: stored.key,
       versionId: stored.versionId,
       revision: saved.revision,
       sizeBytes: saved.sizeBytes,
@@ -232,12 +233,13 @@ async function quarantine(
   saved: SavedSnapshot,
   reasons: readonly string[],
 ): Promise<never> {
-  const key = snapshotKey(config.store.prefix, 'quarantine', new Date(saved.takenAt))
-  await run.step(
+  const key = await run.step(
     'Put it into quarantine',
     async () => {
-      await transfer.storeSnapshot({ ...saved, cluster: config.cluster }, key)
-      await transfer.noteQuarantine(config.cluster, key, reasons, saved)
+      const area = snapshotKey(config.store.prefix, 'quarantine', new Date(saved.takenAt))
+      const stored = await transfer.storeSnapshot({ ...saved, cluster: config.cluster }, area)
+      await transfer.noteQuarantine(config.cluster, stored.key, reasons, saved)
+      return stored.key
     },
     () => reasons.join('; '),
   )

@@ -6,7 +6,7 @@ import { setAsideOf } from '../domain/plan-step.ts'
 import { lossOf, restorePlanMarkdown } from '../domain/plan-text.ts'
 import type { RestoreRecord } from '../domain/recovery-record.ts'
 import { digestOf, planRestore, type RestorePlan } from '../domain/restore-plan.ts'
-import type { Catalogue, ProvedSnapshot } from '../domain/snapshot.ts'
+import { manifestKeyOf, type Catalogue, type ProvedSnapshot } from '../domain/snapshot.ts'
 import type { NodeSurvey } from '../domain/survey.ts'
 import { judgeVersions } from '../domain/versions.ts'
 import type { RestoreVerdict } from '../domain/verdict.ts'
@@ -222,7 +222,7 @@ async function tidyingUp<Result>(
 
 /** Manifests that could not be proved, as far as they are newer than the newest that could. */
 function newerRefusals(catalogue: Catalogue): Candidate['skipped'] {
-  const newest = catalogue.proved[0]?.key.replace(/\.db$/, '.json') ?? ''
+  const newest = manifestKeyOf(catalogue.proved[0]?.key ?? '')
   return catalogue.refused.filter(({ key }) => key > newest)
 }
 

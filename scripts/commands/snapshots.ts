@@ -100,7 +100,9 @@ async function listSnapshots(call: Call): Promise<Outcome> {
             age(one.takenAt, now),
             one.revision,
             'keys' in one.inventory ? String(one.inventory.keys) : '?',
-            humanBytes(one.sizeBytes),
+            one.packed === undefined
+              ? humanBytes(one.sizeBytes)
+              : `${humanBytes(one.sizeBytes)} (${humanBytes(one.packed.sizeBytes)})`,
             one.etcd.version,
             one.source.node,
             rehearsedText(rehearsals.get(one.key), now),
@@ -152,12 +154,12 @@ async function listSnapshots(call: Call): Promise<Outcome> {
 
 function rehearsedText(last: Attestation | undefined, now: Date): string {
   if (last === undefined) return '-'
-  return last.outcome === 'restored' ? `${age(last.rehearsedAt, now)} ago` : 'FAILED'
+  return last.outcome === 'restored' ? age(last.rehearsedAt, now) : 'FAILED'
 }
 
 /** A snapshot as programs want it: what decides about it, without the manifest's inner lists. */
 export function snapshotJson(snapshot: ProvedSnapshot) {
-  const { key, versionId, takenAt, revision, totalKeys, sizeBytes, sha256, etcd, source } = snapshot
+  const { key, versionId, takenAt, revision, totalKeys, sizeBytes, sha256, packed, etcd, source } = snapshot
   return {
     key,
     versionId,
@@ -166,6 +168,7 @@ export function snapshotJson(snapshot: ProvedSnapshot) {
     totalKeys,
     sizeBytes,
     sha256,
+    packed: packed ?? null,
     etcdVersion: etcd.version,
     source: source.node,
   }

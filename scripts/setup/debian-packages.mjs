@@ -15,8 +15,11 @@ const PACKAGE_OF = {
   'mkfs.ext4': 'e2fsprogs',
 }
 
-/** What only tests call: a real sshd of their own on loopback, sudo's real refusals, and what ends a step from outside. */
-const TEST_PACKAGE_OF = { sshd: 'openssh-server', sudo: 'sudo', pkill: 'procps' }
+/**
+ * What only tests call: a real sshd of their own on loopback, sudo's real refusals, what ends a step from outside, and what
+ * packs a snapshot on a node.
+ */
+const TEST_PACKAGE_OF = { sshd: 'openssh-server', sudo: 'sudo', pkill: 'procps', zstd: 'zstd' }
 
 /** What only the tests outside CI call: the real Prometheus for the alert rules, AWS's own command for the store's rights. */
 const LAB_TEST_PACKAGE_OF = { promtool: 'prometheus', prometheus: 'prometheus', aws: 'awscli' }

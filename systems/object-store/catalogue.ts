@@ -4,6 +4,7 @@ import {
   lineageSchema,
   manifestKeyOf,
   prove,
+  SNAPSHOT_END,
   snapshotManifestSchema,
   type Catalogue,
   type Lineage,
@@ -78,8 +79,9 @@ export async function readCatalogue(
 
 /** The keys of the copies that are kept for their month, newest first. Whether one is whole is seen when it is named. */
 export async function monthlyCopies(store: ObjectStore, prefix: string): Promise<string[]> {
-  const manifests = await newestVersions(store, `${prefix}monthly/`, MANIFEST_NAME)
-  return manifests.map(({ key }) => key.replace(/\.json$/, '.db'))
+  const objects = await newestVersions(store, `${prefix}monthly/`, /\/snapshot-[^/]*$/)
+  const keys = objects.map(({ key }) => key)
+  return keys.filter((key) => SNAPSHOT_END.test(key) && keys.includes(manifestKeyOf(key)))
 }
 
 async function readManifest(

@@ -1,7 +1,7 @@
 import { RequorumError } from '../../domain/failures.ts'
 import { inParallel } from '../../domain/in-parallel.ts'
 import { EXPIRES_TAG, isSuperseded, monthlyKeyOf, monthOf } from '../../domain/retention.ts'
-import { manifestKeyOf, prove, takenAtOf, type ProvedSnapshot } from '../../domain/snapshot.ts'
+import { manifestKeyOf, objectOf, prove, takenAtOf, type ProvedSnapshot } from '../../domain/snapshot.ts'
 import { MANIFEST_NAME, newestVersions, type CatalogueRequest } from './catalogue.ts'
 import type { ObjectStore, ObjectVersion, StoreCallOptions } from './object-store.ts'
 
@@ -25,7 +25,7 @@ export async function keepMonth(
   const kept = await newestVersions(store, `${prefix}monthly/`, MANIFEST_NAME)
   if (kept.some(({ key }) => monthOf(takenAtOf(key) ?? '') === month)) return null
   const key = monthlyKeyOf(snapshot.key)
-  const copied = await store.copy(snapshot, key, options)
+  const copied = await store.copy({ ...snapshot, ...objectOf(snapshot) }, key, options)
   const { hashOfParts: ofOriginal, ...whole } = snapshot
   const { versionId, hashOfParts } = copied
   const parts = hashOfParts === undefined ? {} : { hashOfParts }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { RequorumError } from '../../domain/failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import { packing, type Packing, type SnapshotManifest } from '../../domain/snapshot.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
 import { partBytesFor, partsOf, type Part } from '../../domain/parts.ts'
 import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
@@ -9,6 +10,7 @@ import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 const SEND = script('./curl.sh') + script('./send.sh')
 const SEND_PART = script('./curl.sh') + script('./send-part.sh')
+const PACK = script('./pack.sh')
 const FETCH = script('./curl.sh') + script('./fetch.sh')
 
 /** What has arrived after this is not given up, as the node may be cut off for a while; what sends goes on without us. */
@@ -93,18 +95,57 @@ export async function partsOfFile(
 }
 
 /**
- * Has the node get a file from the store, checked against this SHA-256 before it has its name.
+ * Packs a file beside itself. A second call finds what the first one made.
+ *
+ * @throws RequorumError `step-failed`, mostly for want of room
+ */
+export async function packFile(
+  at: ControlPlaneNode,
+  path: string,
+  watching: Watching,
+): Promise<{ readonly path: string; readonly packed: Packing }> {
+  const step = {
+    ...{ id: stepId('pack', [path, PACK]), script: `set -eu\n${PACK}`, args: [path] },
+    ...{ timeoutMs: at.config.limits.transfer, properties: { Nice: '10' } },
+  }
+  const receipt = await runRemoteStep(at.shell, at.node, step, {
+    ...{ signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
+  })
+  if (receipt.code === 10) {
+    const field = (name: string): string => fieldOf(receipt, name)
+    const packed = packing.parse({
+      ...{ by: field('by'), sizeBytes: Number(field('size')), sha256: field('sha256') },
+    })
+    return { path: field('path'), packed }
+  }
+  throw new RequorumError('step-failed', {
+    what: `${at.node.name}: ${path} could not be packed (code ${receipt.code}).`,
+    why: lastLine(receipt.stderr) || 'it said nothing',
+    todo: `Look at the disk of ${at.node.name}; transfer: { compression: none } stores it as it is.`,
+  })
+}
+
+/**
+ * Has the node get a snapshot from the store, unpacked, and checked against its SHA-256 before it has its name.
  *
  * @throws RequorumError `snapshot-damaged` when the content is another; `no-space`; and as `sendFile`
  */
 export async function fetchFile(
   at: ControlPlaneNode,
-  { path, key, sha256 }: { readonly path: string; readonly key: string; readonly sha256: string },
+  { key, sha256, packed }: Pick<SnapshotManifest, 'key' | 'sha256' | 'packed'>,
+  path: string,
   request: SignedRequest,
   watching: Watching,
 ): Promise<SignedAnswer> {
-  const work = { verb: 'fetch', key, script: FETCH, args: [path, sha256] }
+  const digests = packed === undefined ? [sha256] : [packed.sha256, packed.by, sha256]
+  const work = { verb: 'fetch', key, script: FETCH, args: [path, ...digests] }
   const receipt = await transferStep(at, work, request, watching)
+  if (receipt.code === 69) {
+    throw new RequorumError('step-failed', {
+      what: `${at.node.name} has no ${packed?.by ?? ''} to unpack ${key} with.`,
+      todo: `Install it there; or have the worker unpack it: transfer: { way: relay }, or auto.`,
+    })
+  }
   if (receipt.code === 65) {
     throw new RequorumError('snapshot-damaged', {
       what: `${key} can't be restored from.`,
@@ -136,20 +177,20 @@ function transferStep(
   watching: Watching,
 ): Promise<StepReceipt> {
   const timeoutMs = at.config.limits.transfer
-  // With the script in it: an id stands for one script, and the next release may have another.
-  const name = createHash('sha256')
-    .update(JSON.stringify([key, script, args]))
-    .digest('hex')
-    .slice(0, 16)
   return runRemoteStep(
     at.shell,
     at.node,
     {
-      ...{ id: `${verb}.${name}`, script: `set -eu\n${script}`, args: [...args], timeoutMs },
+      ...{ id: stepId(verb, [key, script, args]), script: `set -eu\n${script}`, args: [...args], timeoutMs },
       secret: curlConfig(request, at.config.transfer.bandwidth),
     },
     { signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
   )
+}
+
+/** With the script in it: an id stands for one script, and the next release may have another. */
+function stepId(verb: string, of: unknown): string {
+  return `${verb}.${createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, 16)}`
 }
 
 /** As curl reads it from standard input (curl(1), --config): quoted, with backslashes doubled. */

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { snapshotManifestSchema, type SnapshotManifest } from '../../domain/snapshot.ts'
+import { manifestKeyOf, snapshotManifestSchema, type SnapshotManifest } from '../../domain/snapshot.ts'
 import type { Lab } from '../../lab/lab.ts'
 
 /** One version of an object, or a delete marker. */
@@ -106,7 +106,7 @@ export class BucketAdmin {
   }
 
   async manifest(snapshotKey: string): Promise<SnapshotManifest> {
-    return parseManifest(await this.get(snapshotKey.replace(/\.db$/, '.json')))
+    return parseManifest(await this.get(manifestKeyOf(snapshotKey)))
   }
 
   async #request(method: string, key: string, query: Readonly<Record<string, string>> = {}): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { atConsole } from '../../lab/hosts/console.ts'
-import type { ProvedSnapshot } from '../../domain/snapshot.ts'
+import { objectOf, SNAPSHOT_END, type ProvedSnapshot } from '../../domain/snapshot.ts'
 import { openCatalogue } from '../../workers/wiring.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { everyHost, type OwnLab } from './own-lab.ts'
@@ -26,7 +26,7 @@ export async function nothingAmiss({ lab }: OwnLab, before: readonly string[] = 
   const left = await everyHost(lab, async (host) => {
     const look = `systemctl list-units --no-legend --plain 'requorum-*'
       find /run -name 'requorum-inventory*' -o -path '/run/requorum/transfer.*' -prune
-      find /var/lib/etcd-backups -name '*.part*' 2>/dev/null || true`
+      find /var/lib/etcd-backups -name '*.part*' -o -name '.snapshot-*' 2>/dev/null || true`
     return (await atConsole(lab.hosts, host, look)).stdout.trim()
   })
   assert.deepEqual(
@@ -38,11 +38,9 @@ export async function nothingAmiss({ lab }: OwnLab, before: readonly string[] = 
 }
 
 /** Whether the store has the snapshot, in the version that its manifest pins, byte for byte. */
-export async function isWhole(
-  bucket: BucketAdmin,
-  { key, versionId, sha256, sizeBytes }: ProvedSnapshot,
-): Promise<boolean> {
-  const content = await bucket.get(key, versionId)
+export async function isWhole(bucket: BucketAdmin, snapshot: ProvedSnapshot): Promise<boolean> {
+  const { sizeBytes, sha256 } = objectOf(snapshot)
+  const content = await bucket.get(snapshot.key, snapshot.versionId)
   return content.length === sizeBytes && createHash('sha256').update(content).digest('hex') === sha256
 }
 
@@ -50,7 +48,7 @@ export async function isWhole(
 export function unexplained(keys: readonly string[]): string[] {
   return keys.filter(
     (key) =>
-      key.endsWith('.db') &&
-      !['.json', '.reasons.json'].some((end) => keys.includes(key.replace(/\.db$/, end))),
+      SNAPSHOT_END.test(key) &&
+      !['.json', '.reasons.json'].some((end) => keys.includes(key.replace(SNAPSHOT_END, end))),
   )
 }

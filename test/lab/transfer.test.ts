@@ -8,6 +8,7 @@ import { proved, startBackup, until } from './backup-runs.ts'
 import { fillTo } from './big-keyspace.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { nothingAmiss } from './nothing-amiss.ts'
+import { requorum } from './command.ts'
 import { StoreDoor } from './store-door.ts'
 import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 
@@ -150,8 +151,43 @@ test('where it says direct and the node can not, the failure names the node and 
   }
 })
 
-test('a restore has every node fetch the snapshot by itself', async () => {
+test('packed as the cluster file says, it is proved, rehearsed, pruned and copied for the month like any other', async (t) => {
   const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { compression: 'auto' }
+    file['backup'] = { keepLocal: 1 }
+  })
+  const bucket = await BucketAdmin.of(lab)
+  try {
+    const [first, second] = [proved(await operator.backup()), proved(await operator.backup())]
+    for (const { key } of [first, second]) assert.match(key, /^daily\/snapshot-\d{8}T\d{6}Z\.db\.zst$/)
+    const { packed, sizeBytes } = await bucket.manifest(second.key)
+    assert.ok(packed !== undefined && packed.sizeBytes < sizeBytes, 'it is smaller')
+    t.diagnostic(`${sizeBytes} bytes, ${packed.sizeBytes} as stored`)
+    if (first.source === second.source)
+      assert.deepEqual(second.pruned, [first.key.slice('daily/'.length).replace('.zst', '')])
+    assert.deepEqual([...first.warnings, ...second.warnings], [])
+    const keys = await nothingAmiss(own(), [first.key, second.key])
+    assert.equal(keys[0], second.key)
+
+    const rehearsed = await requorum(lab, 'rehearse', lab.name)
+    assert.equal(rehearsed.code, 0, rehearsed.out + rehearsed.error)
+    const listed = await requorum(lab, 'snapshots', lab.name)
+    assert.match(listed.out, new RegExp(`\\d+ s ago +${second.key}`))
+  } finally {
+    await mend()
+  }
+})
+
+test('a restore has every node fetch the snapshot by itself, and where one can not unpack it the worker does', async () => {
+  const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['transfer'] = { compression: 'auto' }
+  })
+  const { key } = proved(await operator.backup())
+  await mend()
+  assert.match(key, /zst$/)
+  await atConsole(lab.hosts, 'cp-02', 'mv /usr/bin/zstd /usr/bin/zstd-is-away')
   await destroyQuorum(lab.hosts)
   const ended = await operator.restoreAndApprove()
   assert.ok('verdict' in ended, JSON.stringify(ended))
@@ -160,5 +196,6 @@ test('a restore has every node fetch the snapshot by itself', async () => {
     const { stdout } = await atConsole(lab.hosts, host, 'cat /var/lib/requorum/steps/fetch.*/*.receipt')
     return stdout
   })
-  for (const receipt of fetched) assert.match(receipt, /^code=10$/m)
+  for (const [at, receipt] of fetched.entries()) assert.match(receipt, at === 1 ? /^code=69$/m : /^code=10$/m)
+  assert.equal(ended.verdict.candidate?.key, key)
 })

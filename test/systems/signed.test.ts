@@ -1,19 +1,23 @@
 /** What somebody without credentials does by a signed request: real curl, real store, and what is made of the answer. */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import { RequorumError } from '../../domain/failures.ts'
 import { sha256 } from '../../domain/values.ts'
 import type { Store } from '../../lab/services/store.ts'
 import type { NewObject, ObjectStore } from '../../systems/object-store/object-store.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { answerOf } from '../../systems/transfer/transfer.ts'
+import { unpacked } from '../../systems/transfer/unpacked.ts'
 import { clusterConfig } from '../unit/examples.ts'
 import { runScript } from './node-scripts.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
@@ -41,6 +45,16 @@ describe('by a signed request', () => {
     const path = join(dir, randomBytes(6).toString('hex'))
     await writeFile(path, content)
     return path
+  }
+  /** As on a node that has zstd, or not. */
+  const pack = (path: string, by: 'zstd' | 'gzip') => {
+    const script = readFileSync(new URL('../../systems/transfer/pack.sh', import.meta.url), 'utf8')
+    const hidden = by === 'zstd' ? '' : 'command() { [ "$2" != zstd ] || return 1; }\n'
+    return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+      execFile('sh', ['-c', `set -eu\n${hidden}${script}`, 'sh', path], (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
+      })
+    })
   }
   const described = (key: string, content: Buffer): Omit<NewObject, 'open'> => ({
     key,
@@ -184,6 +198,63 @@ describe('by a signed request', () => {
     )
     const { stdout } = await runScript('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
     assert.doesNotMatch(stdout, /127\.0\.0\.1:9\/\?/)
+  })
+
+  test('what comes packed is unpacked, and has its name only when both are what they should be', async () => {
+    const content = Buffer.concat([randomBytes(100_000), Buffer.alloc(900_000, 'etcd')])
+    for (const by of ['zstd', 'gzip'] as const) {
+      const path = await fileOf(content)
+      const told = await pack(path, by)
+      assert.equal(told.code, 10, told.stderr)
+      assert.deepEqual(await pack(path, by), told, 'a second call finds it')
+      const field = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(told.stdout)?.[1] ?? ''
+      assert.equal(field('by'), by)
+      const packed = await readFile(field('path'))
+      assert.ok(packed.length < 200_000 && packed.length === Number(field('size')))
+      const object = described(`signed/packed.db.${by}`, packed)
+      assert.equal(object.sha256, field('sha256'))
+      const stored = await store.putBy(object, sending(field('path')))
+      const got = join(dir, 'fetched', `packed-${by}.db`)
+      const whole = described('', content).sha256
+      for (const [digests, code] of [
+        [['0'.repeat(64), by, whole], 65],
+        [[object.sha256, by, '0'.repeat(64)], 65],
+        [[object.sha256, 'no-such-tool', whole], 69],
+        [[object.sha256, by, whole], 10],
+      ] as const) {
+        await store.getBy(object.key, stored.versionId, async (request) => {
+          const receipt = await runScript('fetch.sh', [got, ...digests], request)
+          assert.equal(receipt.code, code, receipt.stderr)
+          return { status: 200, code: '', message: '', mayHaveArrived: true }
+        })
+        assert.equal(existsSync(got), code === 10)
+        assert.deepEqual(
+          (await readdir(join(dir, 'fetched'))).filter((name) => name.includes('partial')),
+          [],
+        )
+      }
+      assert.ok((await readFile(got)).equals(content))
+      const opened = await store.open(object.key, stored.versionId)
+      const { sizeBytes, sha256: digest } = object
+      const stream = unpacked(opened.body, { by, sizeBytes, sha256: digest })
+      assert.ok(Buffer.concat(await stream.toArray()).equals(content))
+    }
+  })
+
+  test('what can not be unpacked is damaged, and what the store breaks off is its failure', async () => {
+    const noise = { by: 'zstd', sizeBytes: 9, sha256: described('', randomBytes(9)).sha256 } as const
+    for (const by of ['zstd', 'gzip'] as const)
+      await failsWith(
+        'snapshot-damaged',
+        unpacked(Readable.from([Buffer.from('no packing')]), { ...noise, by }).toArray(),
+      )
+    const broken = Readable.from(
+      (async function* () {
+        yield await Promise.resolve(Buffer.from([0x28, 0xb5, 0x2f, 0xfd]))
+        throw new RequorumError('store-unreachable', { what: 'it broke off', todo: 'again' })
+      })(),
+    )
+    await failsWith('store-unreachable', unpacked(broken, noise).toArray())
   })
 
   test('an answer that breaks off in its middle is no answer, and a step that was killed after it no success', async () => {
