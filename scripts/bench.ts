@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import type { BackupSpeed } from '../test/bench/backup-speed.ts'
 import type { RestoreSpeed } from '../test/bench/restore-speed.ts'
 import { runSetUp } from './setup/run-set-up.ts'
 
@@ -6,6 +7,9 @@ const HELP = `Measures Requorum against real systems. Needs root; installs what 
 
   npm run bench -- lab                          how long the lab takes to come up and to go down (profile etcd)
   npm run bench -- lab --rounds 9               medians of nine rounds instead of five
+  npm run bench -- backup                       backups of 100 MiB, 1 GiB and 4 GiB, by the node and through the worker,
+                                                against save, status and aws s3 cp in a shell
+  npm run bench -- backup --sizes 100           of about 100 MiB alone
   npm run bench -- relay                        the worker's memory while it relays a snapshot of 1 GiB
   npm run bench -- relay --mib 256              of another size
   npm run bench -- restore                      restores of 100 MiB and 1 GiB against the same by hand and against the
@@ -33,6 +37,8 @@ const OPTIONS = {
 } as const
 
 type Values = ReturnType<typeof read>['values']
+const MIB = 1024 ** 2
+
 type Say = (line: string) => void
 
 interface Figures {
@@ -49,7 +55,7 @@ interface Bench {
 
 interface Measurement {
   /** As the set-up has it (`--for`). */
-  readonly needs: 'drill' | 'kubeadm'
+  readonly needs: 'drill' | 'test-lab' | 'kubeadm'
   /** The figures. What it needs is loaded only now: before the set-up it may not be there. */
   readonly measure: (say: Say) => Promise<Figures>
 }
@@ -69,6 +75,22 @@ const BENCHES: Readonly<Record<string, Bench>> = {
               return { figures, verdict: `up ${figures.upSeconds} s, down ${figures.downSeconds} s` }
             },
           }
+    },
+  },
+  backup: {
+    options: ['sizes', 'rounds'],
+    prepare: (values) => {
+      const sizes = growing(values.sizes ?? '100,1024,4096', 6_000)
+      const rounds = wholeNumber(values.rounds ?? '1', 1, 100)
+      if (sizes === undefined || rounds === undefined) return undefined
+      return {
+        needs: 'test-lab',
+        measure: async (say) => {
+          const { backupSpeed } = await import('../test/bench/backup-speed.ts')
+          const figures = await backupSpeed(sizes, rounds, say)
+          return { figures, verdict: backupVerdict(figures) }
+        },
+      }
     },
   },
   relay: {
@@ -157,6 +179,14 @@ function speedVerdict({ sizes }: RestoreSpeed): string {
     .join('; ')
 }
 
+function backupVerdict({ sizes, workerSpreadBytes }: BackupSpeed): string {
+  const each = sizes.map(
+    ({ bytes, transfer, oursSeconds, plainSeconds }) =>
+      `${Math.round(bytes / 1e6)} MB, ${transfer}: ${oursSeconds} s (in a shell ${plainSeconds} s)`,
+  )
+  return `${each.join('; ')}; the worker's memory within ${Math.round(workerSpreadBytes / MIB)} MiB`
+}
+
 function asked(values: Values, positionals: readonly string[]): Measurement | undefined {
   const bench = positionals.length === 1 ? BENCHES[positionals[0] ?? ''] : undefined
   // An option of another bench would be ignored in silence.
@@ -179,8 +209,8 @@ function wholeNumber(text: string, least: number, most: number): number | undefi
 }
 
 /** Sizes in MiB, each larger than the one before: a keyspace is only ever added to. */
-function growing(text: string): number[] | undefined {
-  const sizes = text.split(',').map((one) => wholeNumber(one, 0, 1_800))
+function growing(text: string, most = 1_800): number[] | undefined {
+  const sizes = text.split(',').map((one) => wholeNumber(one, 0, most))
   return sizes.every(
     (size, index): size is number => size !== undefined && (index === 0 || size > (sizes[index - 1] ?? 0)),
   )

@@ -11,7 +11,7 @@ const SET_UP = fileURLToPath(new URL('../setup.mjs', import.meta.url))
  * @throws Error when it failed; the set-up itself has said why.
  */
 export async function runSetUp(
-  purpose: 'drill' | 'etcd-3.6' | 'kubeadm',
+  purpose: 'drill' | 'test-lab' | 'etcd-3.6' | 'kubeadm',
   output: 'stdout' | 'stderr' = 'stdout',
 ): Promise<void> {
   const child = spawn(process.execPath, [SET_UP, '--for', purpose], {
