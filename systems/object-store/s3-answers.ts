@@ -8,8 +8,8 @@ import type {
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
-import { sha256 as sha256Schema, type Sha256 } from '../../domain/values.ts'
 import type { NewObject, ObjectVersion } from './object-store.ts'
+import { sha256Of } from './s3-checksums.ts'
 import { placeOf } from './s3-failures.ts'
 
 /** What the store acknowledged, held against what was asked for. */
@@ -72,17 +72,18 @@ export function missingField(field: string, key: string): never {
   })
 }
 
-/** The store's checksum as hex; null for none, and for one over parts (`…-3`), which isn't the content's hash. */
-export function sha256Of(base64: string | undefined): Sha256 | null {
-  if (base64 === undefined || !/^[A-Za-z0-9+/]{43}=$/.test(base64)) return null
-  return sha256Schema.parse(Buffer.from(base64, 'base64').toString('hex'))
-}
-
-/** What the store says of an object's content: the hash of the whole, or that over its parts. */
-export function checksumsOf(base64: string | undefined): Pick<StoredObject, 'sha256' | 'hashOfParts'> {
-  const [, hash, parts] = /^([A-Za-z0-9+/]{43}=)-(\d+)$/.exec(base64 ?? '') ?? []
-  if (hash === undefined) return { sha256: sha256Of(base64) }
-  return { sha256: null, hashOfParts: `${Buffer.from(hash, 'base64').toString('hex')}-${parts}` }
+/** What is there under the key is not ours, and never will be. The two texts say what each of them is. */
+export function otherContent(
+  config: ClusterConfig['store'],
+  key: string,
+  present: string,
+  ours: string,
+): RequorumError {
+  return new RequorumError('store-mismatch', {
+    what: `${key} is already in ${placeOf(config)}, with other content.`,
+    why: `it has ${present}, ours has ${ours}`,
+    todo: 'Leave it as it is and store under another name; look who else writes below this prefix.',
+  })
 }
 
 /** One page in S3's order: keys ascending in bytes, the newest first; the SDK gives markers in a list apart. */

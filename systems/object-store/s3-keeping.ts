@@ -8,7 +8,8 @@ import {
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import type { ObjectStore, StoreCallOptions } from './object-store.ts'
-import { checksumsOf, missingField, noVersions, refuseOtherKey } from './s3-answers.ts'
+import { missingField, noVersions, refuseOtherKey } from './s3-answers.ts'
+import { checksumsOf } from './s3-checksums.ts'
 import { httpStatusOf, placeOf } from './s3-failures.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 

@@ -1,19 +1,20 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { PutObjectCommand, type PutObjectCommandOutput } from '@aws-sdk/client-s3'
+import { PutObjectCommand } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import { sha256 as sha256Schema, type Sha256 } from '../../domain/values.ts'
-import { metered } from './metered.ts'
 import type { NewObject, ObjectStore, PutOptions, StoreCallOptions } from './object-store.ts'
-import { acknowledged } from './s3-answers.ts'
+import { acknowledged, otherContent } from './s3-answers.ts'
+import { base64Of } from './s3-checksums.ts'
 import { httpStatusOf, neverConnected, placeOf } from './s3-failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { S3Requests } from './s3-requests.ts'
 import { refuseForeignKey } from './s3-reads.ts'
 import { pauseAfter } from './s3-pauses.ts'
 import { asThrown, signedPut, signPayload, succeeded } from './s3-signed.ts'
+import { sendStream } from './s3-streamed.ts'
 
 /** S3's limit for one PutObject (S3 User Guide, "Uploading objects"): 5 GiB. */
 export const LARGEST_PUT_BYTES = 5 * 1024 ** 3
@@ -58,35 +59,17 @@ export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | '
   const putOnce = async (object: NewObject, { signal, onBytes }: PutOptions): Promise<StoredObject> => {
     const doing = `store ${object.key}`
     refuseIfAborted(signal, doing)
-    const source = await object.open()
-    let sourceFailure: Error | undefined
-    const stop = new AbortController()
-    const body = metered(source, {
-      sizeBytes: object.sizeBytes,
-      onBytes,
-      failed: (error) => error,
-      wrongSize: (passed) => sizeChanged(object, passed),
-    })
-    // The SDK only pipes the body: without this a source that failed would leave the request open until the
-    // store gives up.
-    body.on('error', (error) => {
-      sourceFailure ??= error
-      stop.abort()
-    })
-    const abortSignal = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
-    let answer: PutObjectCommandOutput
-    try {
-      answer = await clientFor('put').send(putCommand(config, object, body), { abortSignal })
-    } catch (error) {
-      refuseIfAborted(signal, doing)
-      if (sourceFailure !== undefined) throw sourceFailure
-      const failure = await failureOf(error, 'put', doing)
-      if (httpStatusOf(error) === 412) throw new PreconditionFailed(failure)
-      throw new RequestFailed(failure, !neverConnected(error))
-    } finally {
-      body.destroy()
-      source.destroy()
-    }
+    const answer = await sendStream(
+      requests,
+      { source: await object.open(), content: object, doing, signal, onBytes },
+      (body, sending) => clientFor('put').send(putCommand(config, object, body), sending),
+      async (error) => {
+        const failure = await failureOf(error, 'put', doing)
+        return httpStatusOf(error) === 412
+          ? new PreconditionFailed(failure)
+          : new RequestFailed(failure, !neverConnected(error))
+      },
+    )
     return acknowledged(config, object, answer)
   }
 
@@ -138,13 +121,12 @@ export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | '
       throw error
     }
     if (present.sizeBytes === object.sizeBytes && present.sha256 === object.sha256) return present
-    throw new RequorumError('store-mismatch', {
-      what: `${object.key} is already in ${placeOf(config)}, with other content.`,
-      why:
-        `it has ${present.sizeBytes} bytes and SHA-256 ${present.sha256?.slice(0, 12)}…, ` +
-        `ours has ${object.sizeBytes} bytes and ${object.sha256.slice(0, 12)}…`,
-      todo: 'Leave it as it is and store under another name; look who else writes below this prefix.',
-    })
+    throw otherContent(
+      config,
+      object.key,
+      `${present.sizeBytes} bytes and SHA-256 ${present.sha256?.slice(0, 12)}…`,
+      `${object.sizeBytes} bytes and ${object.sha256.slice(0, 12)}…`,
+    )
   }
 
   const hashOf = async (version: StoredObject, signal: AbortSignal | undefined): Promise<Sha256> => {
@@ -191,7 +173,7 @@ function putCommand(config: ClusterConfig['store'], object: NewObject, body: Rea
     IfNoneMatch: '*',
     ServerSideEncryption: 'aws:kms',
     SSEKMSKeyId: config.kmsKeyId,
-    ChecksumSHA256: Buffer.from(object.sha256, 'hex').toString('base64'),
+    ChecksumSHA256: base64Of(object.sha256),
   })
   signPayload(command, object.sha256)
   return command
@@ -202,16 +184,5 @@ function refuseTooLarge({ key, sizeBytes }: Described): void {
   throw new RequorumError('snapshot-too-large', {
     what: `${key} has ${sizeBytes} bytes, more than the 5 GiB that S3 takes in a single put.`,
     todo: 'Lower transfer.partsAbove in the cluster file, which stores it in parts.',
-  })
-}
-
-export function sizeChanged(
-  { key, sizeBytes }: Pick<NewObject, 'key' | 'sizeBytes'>,
-  passed: number,
-): RequorumError {
-  return new RequorumError('store-mismatch', {
-    what: `The content for ${key} was to have ${sizeBytes} bytes.`,
-    why: passed > sizeBytes ? 'it went on after that' : `it ended after ${passed}`,
-    todo: 'Save the snapshot again: its file changed after it was measured. Nothing was stored.',
   })
 }

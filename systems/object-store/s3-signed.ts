@@ -1,9 +1,10 @@
 import { GetObjectCommand, PutObjectCommand, S3ServiceException, UploadPartCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import type { Part } from '../../domain/parts.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import type { Sha256 } from '../../domain/values.ts'
 import type { NewObject, ObjectStore, StoreCallOptions } from './object-store.ts'
-import type { Part } from '../../domain/parts.ts'
+import { base64Of } from './s3-checksums.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
 /** A put of this object and no other: its size, checksum and encryption are signed with it. */
@@ -13,7 +14,7 @@ export async function signedPut(
 ): Promise<SignedRequest> {
   const headers = {
     'if-none-match': '*',
-    'x-amz-checksum-sha256': Buffer.from(object.sha256, 'hex').toString('base64'),
+    [CHECKSUM]: base64Of(object.sha256),
     'x-amz-server-side-encryption': 'aws:kms',
     'x-amz-server-side-encryption-aws-kms-key-id': config.kmsKeyId,
   }
@@ -24,16 +25,9 @@ export async function signedPut(
     IfNoneMatch: '*',
     ServerSideEncryption: 'aws:kms',
     SSEKMSKeyId: config.kmsKeyId,
-    ChecksumSHA256: headers['x-amz-checksum-sha256'],
+    ChecksumSHA256: headers[CHECKSUM],
   })
-  const url = await getSignedUrl(clientFor('put'), command, {
-    expiresIn: Math.ceil(limits.signedMs / 1_000),
-    // In the URL, where the presigner puts them, they would be signed and not obeyed.
-    unhoistableHeaders: new Set(['x-amz-checksum-sha256']),
-    // Whoever sends it says the length of what he has; another one than this fits no signature.
-    signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
-  })
-  return { url, headers }
+  return { url: await getSignedUrl(clientFor('put'), command, withHeaders(headers, limits)), headers }
 }
 
 /** A put of this part of this upload and no other: its size and checksum are signed with it. */
@@ -43,18 +37,29 @@ export async function signedPart(
   uploadId: string,
   part: Part,
 ): Promise<SignedRequest> {
-  const headers = { 'x-amz-checksum-sha256': Buffer.from(part.sha256, 'hex').toString('base64') }
+  const headers = { [CHECKSUM]: base64Of(part.sha256) }
   const command = new UploadPartCommand({
     ...{ Bucket: config.bucket, Key: key, UploadId: uploadId, PartNumber: part.number },
     ContentLength: part.sizeBytes,
-    ChecksumSHA256: headers['x-amz-checksum-sha256'],
+    ChecksumSHA256: headers[CHECKSUM],
   })
-  const url = await getSignedUrl(clientFor('put'), command, {
-    expiresIn: Math.ceil(limits.signedMs / 1_000),
-    unhoistableHeaders: new Set(Object.keys(headers)),
+  return { url: await getSignedUrl(clientFor('put'), command, withHeaders(headers, limits)), headers }
+}
+
+const CHECKSUM = 'x-amz-checksum-sha256'
+
+function withHeaders(headers: Readonly<Record<string, string>>, limits: S3Requests['limits']) {
+  return {
+    expiresIn: secondsOf(limits),
+    // In the URL, where the presigner puts it, it would be signed and not obeyed.
+    unhoistableHeaders: new Set([CHECKSUM]),
+    // Whoever sends it says the length of what he has; another one than this fits no signature.
     signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
-  })
-  return { url, headers }
+  }
+}
+
+function secondsOf({ signedMs }: S3Requests['limits']): number {
+  return Math.ceil(signedMs / 1_000)
 }
 
 /** Signs the content with its SHA-256. A stream goes out as UNSIGNED-PAYLOAD otherwise, and the signature says nothing of it. */
@@ -109,9 +114,7 @@ export function s3SignedReads({
     const doing = `read ${nameOf(key, versionId)}`
     refuseIfAborted(signal, doing)
     const command = new GetObjectCommand({ Bucket: config.bucket, Key: key, VersionId: versionId })
-    const url = await getSignedUrl(clientFor('get'), command, {
-      expiresIn: Math.ceil(limits.signedMs / 1_000),
-    })
+    const url = await getSignedUrl(clientFor('get'), command, { expiresIn: secondsOf(limits) })
     const answer = await send({ url, headers: {} })
     if (!succeeded(answer)) throw await failureOf(asThrown(answer), 'get', doing)
   }

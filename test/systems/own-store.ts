@@ -15,6 +15,8 @@ export interface OwnStore {
   readonly lab: Store
   readonly config: ClusterConfig['store']
   readonly store: ObjectStore
+  /** The same store as for a cluster file that names a role. */
+  readonly storeWithRole: ObjectStore
   readonly end: () => Promise<void>
 }
 
@@ -26,6 +28,7 @@ export async function ownStore(prefix = ''): Promise<OwnStore> {
   return {
     ...{ dir, lab, config },
     store: createS3Store({ home: dir, config }),
+    storeWithRole: createS3Store({ home: dir, config: { ...config, role: lab.role } }),
     end: async () => {
       await lab.stop()
       await rm(dir, { recursive: true, force: true })

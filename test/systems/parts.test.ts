@@ -8,8 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { RequorumError } from '../../domain/failures.ts'
 import { partsOf, type Part } from '../../domain/parts.ts'
 import type { ObjectInParts, ObjectStore, PartCarrier } from '../../systems/object-store/object-store.ts'
-import { hashOfParts } from '../../systems/object-store/s3-parts.ts'
-import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { hashOfParts } from '../../systems/object-store/s3-checksums.ts'
 import { readCatalogue } from '../../systems/object-store/catalogue.ts'
 import { keepMonth } from '../../systems/object-store/keep.ts'
 import { createManifestTrust } from '../../systems/identity/manifest-trust.ts'
@@ -27,7 +26,7 @@ describe('in parts', () => {
   let store: ObjectStore
   before(async () => {
     own = await ownStore('etcd/')
-    store = createS3Store({ home: own.dir, config: { ...own.config, role: own.lab.role } })
+    store = own.storeWithRole
   })
   after(() => own.end())
 

@@ -5,7 +5,6 @@ import { Readable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
 import { sha256 } from '../../domain/values.ts'
 import type { ObjectStore } from '../../systems/object-store/object-store.ts'
-import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { ownStore, type OwnStore } from './own-store.ts'
 
 describe('with a role in the cluster file', () => {
@@ -13,7 +12,7 @@ describe('with a role in the cluster file', () => {
   let store: ObjectStore
   before(async () => {
     own = await ownStore('etcd/')
-    store = createS3Store({ home: own.dir, config: { ...own.config, role: own.lab.role } })
+    store = own.storeWithRole
   })
   after(() => own.end())
 
