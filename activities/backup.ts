@@ -153,14 +153,14 @@ export function createBackupActivities(systems: Systems) {
     const unneeded = localCopiesToPrune(listed.stdout.split('\n'), stored, keepLocal)
     // Receipts that nobody looks for any more: no backup lasts a week.
     const steps = ['find', `${NODE_STATE}/steps`, '-mindepth', '1', '-maxdepth', '1', '-mtime', '+7']
-    const ofTransfers = ['(', '-name', 'backup-*', '-o', '-name', 'send.*', '-o', '-name', 'fetch.*', ')']
-    await at.shell.run(at.node, [...steps, ...ofTransfers, '-exec', 'rm', '-rf', '--', '{}', '+'])
+    const ofBackups = ['backup-*', 'send.*', 'fetch.*', 'pack.*']
+      .flatMap((name) => ['-o', '-name', name])
+      .slice(1)
+    await at.shell.run(at.node, [...steps, '(', ...ofBackups, ')', '-exec', 'rm', '-rf', '--', '{}', '+'])
     // What restores staged and nobody needs any more goes after a week; after a day what a save left half-written
     // when its node lost power, and what was packed and never stored.
-    for (const [name, age] of [
-      ['staged-*', '+7'],
-      ['.snapshot-*.db.*', '+0'],
-    ] as const)
+    const forgotten = { 'staged-*': '+7', '.snapshot-*.db.*': '+0' }
+    for (const [name, age] of Object.entries(forgotten))
       await at.shell.run(at.node, [...files, '-name', name, '-mtime', age, '-delete'])
     if (unneeded.length > 0)
       await at.shell.run(at.node, ['rm', '-f', '--', ...unneeded.map((file) => `${directory}/${file}`)])

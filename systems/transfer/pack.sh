@@ -1,5 +1,6 @@
 # pack FILE: packs it beside itself with what is there, zstd before gzip, and says with what, how large, and its SHA-256.
-# Ends 10 when it is there: a step that ended with 0 is never done again, and what was removed meanwhile has to be.
+# Ends 10 when it is there: a step that ended with 0 is never done again, and what was removed meanwhile has to be. Ends 74
+# when it can't be packed, mostly for want of room.
 umask 077
 if command -v zstd >/dev/null; then
   by=zstd end=zst
@@ -10,7 +11,8 @@ else
 fi
 packed=$(dirname "$1")/.$(basename "$1").$end
 if [ ! -e "$packed" ]; then
-  pack "$1" "$packed.partial"
+  # gzip leaves what it wrote when the disk is full.
+  pack "$1" "$packed.partial" || { rm -f "$packed.partial"; exit 74; }
   mv -T "$packed.partial" "$packed"
 fi
 echo "by=$by"

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { RequorumError } from '../../domain/failures.ts'
+import { partBytesFor, partsOf, type Part } from '../../domain/parts.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { packing, type Packing, type SnapshotManifest } from '../../domain/snapshot.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
-import { partBytesFor, partsOf, type Part } from '../../domain/parts.ts'
 import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -104,17 +104,14 @@ export async function packFile(
   path: string,
   watching: Watching,
 ): Promise<{ readonly path: string; readonly packed: Packing }> {
-  const step = {
-    ...{ id: stepId('pack', [path, PACK]), script: `set -eu\n${PACK}`, args: [path] },
-    ...{ timeoutMs: at.config.limits.transfer, properties: { Nice: '10' } },
-  }
-  const receipt = await runRemoteStep(at.shell, at.node, step, {
-    ...{ signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
-  })
+  const work = { verb: 'pack', key: path, script: PACK, args: [path], properties: { Nice: '10' } }
+  const receipt = await transferStep(at, work, null, watching)
   if (receipt.code === 10) {
     const field = (name: string): string => fieldOf(receipt, name)
     const packed = packing.parse({
-      ...{ by: field('by'), sizeBytes: Number(field('size')), sha256: field('sha256') },
+      by: field('by'),
+      sizeBytes: Number(field('size')),
+      sha256: field('sha256'),
     })
     return { path: field('path'), packed }
   }
@@ -168,29 +165,32 @@ interface Work {
   readonly key: string
   readonly script: string
   readonly args: readonly string[]
+  /** Of its unit. */
+  readonly properties?: Record<string, string>
 }
 
+/** @param request - to the store, which the script finds on its standard input */
 function transferStep(
   at: ControlPlaneNode,
-  { verb, key, script, args }: Work,
-  request: SignedRequest,
+  { verb, key, script, args, properties = {} }: Work,
+  request: SignedRequest | null,
   watching: Watching,
 ): Promise<StepReceipt> {
   const timeoutMs = at.config.limits.transfer
+  // With the script in it: an id stands for one script, and the next release may have another.
+  const name = createHash('sha256')
+    .update(JSON.stringify([key, script, args]))
+    .digest('hex')
+    .slice(0, 16)
   return runRemoteStep(
     at.shell,
     at.node,
     {
-      ...{ id: stepId(verb, [key, script, args]), script: `set -eu\n${script}`, args: [...args], timeoutMs },
-      secret: curlConfig(request, at.config.transfer.bandwidth),
+      ...{ id: `${verb}.${name}`, script: `set -eu\n${script}`, args: [...args], timeoutMs, properties },
+      ...(request === null ? {} : { secret: curlConfig(request, at.config.transfer.bandwidth) }),
     },
     { signal: watching.signal, onBeat: () => watching.onBeat(), patienceMs: PATIENCE_MS },
   )
-}
-
-/** With the script in it: an id stands for one script, and the next release may have another. */
-function stepId(verb: string, of: unknown): string {
-  return `${verb}.${createHash('sha256').update(JSON.stringify(of)).digest('hex').slice(0, 16)}`
 }
 
 /** As curl reads it from standard input (curl(1), --config): quoted, with backslashes doubled. */

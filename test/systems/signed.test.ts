@@ -1,17 +1,16 @@
 /** What somebody without credentials does by a signed request: real curl, real store, and what is made of the answer. */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
-import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { RequorumError } from '../../domain/failures.ts'
+import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { sha256 } from '../../domain/values.ts'
 import type { Store } from '../../lab/services/store.ts'
 import type { NewObject, ObjectStore } from '../../systems/object-store/object-store.ts'
@@ -19,7 +18,7 @@ import { createS3Store } from '../../systems/object-store/s3-store.ts'
 import { answerOf } from '../../systems/transfer/transfer.ts'
 import { unpacked } from '../../systems/transfer/unpacked.ts'
 import { clusterConfig } from '../unit/examples.ts'
-import { runScript } from './node-scripts.ts'
+import { pack, runScript } from './node-scripts.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const at = { node: clusterConfig().nodes[0]! }
@@ -45,16 +44,6 @@ describe('by a signed request', () => {
     const path = join(dir, randomBytes(6).toString('hex'))
     await writeFile(path, content)
     return path
-  }
-  /** As on a node that has zstd, or not. */
-  const pack = (path: string, by: 'zstd' | 'gzip') => {
-    const script = readFileSync(new URL('../../systems/transfer/pack.sh', import.meta.url), 'utf8')
-    const hidden = by === 'zstd' ? '' : 'command() { [ "$2" != zstd ] || return 1; }\n'
-    return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      execFile('sh', ['-c', `set -eu\n${hidden}${script}`, 'sh', path], (error, stdout, stderr) => {
-        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
-      })
-    })
   }
   const described = (key: string, content: Buffer): Omit<NewObject, 'open'> => ({
     key,
@@ -238,6 +227,19 @@ describe('by a signed request', () => {
       const { sizeBytes, sha256: digest } = object
       const stream = unpacked(opened.body, { by, sizeBytes, sha256: digest })
       assert.ok(Buffer.concat(await stream.toArray()).equals(content))
+    }
+  })
+
+  test('what can not be packed leaves nothing beside it', async () => {
+    const path = join(dir, 'no-file')
+    await mkdir(path)
+    for (const by of ['zstd', 'gzip'] as const) {
+      const told = await pack(path, by)
+      assert.equal(told.code, 74, told.stderr)
+      assert.deepEqual(
+        (await readdir(dir)).filter((name) => name.startsWith('.no-file')),
+        [],
+      )
     }
   })
 
