@@ -1,20 +1,19 @@
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PROGRESS_QUERY } from '../../domain/messages.ts'
 import { secondsBetween, type Progress } from '../../domain/progress.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { findHost, hostPaths } from '../../lab/hosts/lab-hosts.ts'
 import { hostInit } from '../../lab/hosts/power.ts'
-import { labDown, labUp, type Lab } from '../../lab/lab.ts'
-import { Operator } from '../../lab/operator.ts'
+import type { Lab } from '../../lab/lab.ts'
+import type { Operator } from '../../lab/operator.ts'
 import { findWorker } from '../../lab/services/worker.ts'
 import { startBackup } from '../lab/backup-runs.ts'
 import { fillUntil } from '../lab/big-keyspace.ts'
 import { idleBytes, peakBytesDuring } from '../lab/memory.ts'
 import { editClusterFile } from '../lab/own-lab.ts'
 import { wakeUp } from '../lab/use-lab.ts'
+import { onBenchLab, tenths } from './bench-lab.ts'
 import { processesOf, usageDuring, type Usage } from './usage.ts'
 
 const MIB = 1024 ** 2
@@ -61,30 +60,18 @@ export async function backupSpeed(
   rounds: number,
   say: (line: string) => void,
 ): Promise<BackupSpeed> {
-  const dir = await mkdtemp(join(tmpdir(), 'requorum-bench-'))
-  const name = `b${process.pid.toString(36)}`
   const diskBytes = 2 * GIB + COPIES_A_HOST * Math.max(...sizes) * MIB
-  try {
-    const cluster = { backup: { keepLocal: 1 }, plausibility: {} }
-    const lab = await labUp({ name, dir, diskBytes, cluster, say })
-    const operator = await Operator.of(lab)
-    try {
-      await raiseQuota(lab)
-      const measured: SizedBackup[] = []
-      for (const size of sizes) {
-        say(`Filling etcd to about ${size} MiB`)
-        await fillUntil(lab.hosts, size * MIB, `/bench/bulk-${size}`)
-        for (let round = 0; round < rounds; round++) measured.push(...(await measureSize(lab, operator, say)))
-      }
-      const peaks = measured.map(({ workerPeakBytes }) => workerPeakBytes)
-      return { sizes: measured, workerSpreadBytes: Math.max(...peaks) - Math.min(...peaks) }
-    } finally {
-      await operator.close()
+  return onBenchLab({ say, diskBytes, cluster: { backup: { keepLocal: 1 } } }, async (lab, operator) => {
+    await raiseQuota(lab)
+    const measured: SizedBackup[] = []
+    for (const size of sizes) {
+      say(`Filling etcd to about ${size} MiB`)
+      await fillUntil(lab.hosts, size * MIB, `/bench/bulk-${size}`)
+      for (let round = 0; round < rounds; round++) measured.push(...(await measureSize(lab, operator, say)))
     }
-  } finally {
-    await labDown({ name, dir, say })
-    await rm(dir, { recursive: true, force: true })
-  }
+    const peaks = measured.map(({ workerPeakBytes }) => workerPeakBytes)
+    return { sizes: measured, workerSpreadBytes: Math.max(...peaks) - Math.min(...peaks) }
+  })
 }
 
 async function measureSize(
@@ -95,14 +82,14 @@ async function measureSize(
   const found: SizedBackup[] = []
   for (const transfer of ['direct', 'relay'] as const) {
     const ours = await measureOurs(lab, operator, transfer)
-    say(`  ${transfer}: ${rounded(ours.oursSeconds)} s of ${Math.round(ours.bytes / MIB)} MiB`)
+    say(`  ${transfer}: ${tenths(ours.oursSeconds)} s of ${Math.round(ours.bytes / MIB)} MiB`)
     const plain = await measurePlain(lab, ours.source)
-    say(`  in a shell: ${rounded(plain.seconds)} s`)
+    say(`  in a shell: ${tenths(plain.seconds)} s`)
     const { source: _same, ...figures } = ours
     found.push({
       ...figures,
-      plainSeconds: rounded(plain.seconds),
-      plainCpuSeconds: rounded(plain.cpuSeconds),
+      plainSeconds: tenths(plain.seconds),
+      plainCpuSeconds: tenths(plain.cpuSeconds),
       plainPeakBytes: plain.peakBytes,
     })
   }
@@ -142,11 +129,11 @@ async function measureOurs(lab: Lab, operator: Operator, transfer: 'direct' | 'r
       bytes: verdict.sizeBytes,
       transfer,
       source: verdict.source,
-      oursSeconds: rounded(seconds),
+      oursSeconds: tenths(seconds),
       workerIdleBytes,
       workerPeakBytes: peakBytes,
-      workerCpuSeconds: rounded(result.usage.cpuSeconds),
-      nodeCpuSeconds: rounded(usage.cpuSeconds),
+      workerCpuSeconds: tenths(result.usage.cpuSeconds),
+      nodeCpuSeconds: tenths(usage.cpuSeconds),
       nodePeakBytes: usage.peakBytes,
       steps: stepsOf(await operator.client.workflow.getHandle(workflowId).query<Progress>(PROGRESS_QUERY)),
     }
@@ -226,11 +213,7 @@ function stepsOf({ steps }: Progress): Record<string, number> {
   return Object.fromEntries(
     steps.map(({ title, startedAt, endedAt }) => [
       title,
-      rounded(secondsBetween(startedAt, endedAt ?? startedAt)),
+      tenths(secondsBetween(startedAt, endedAt ?? startedAt)),
     ]),
   )
-}
-
-function rounded(seconds: number): number {
-  return Math.round(seconds * 10) / 10
 }

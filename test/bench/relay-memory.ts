@@ -1,15 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { PROGRESS_QUERY } from '../../domain/messages.ts'
 import { secondsBetween, type Progress } from '../../domain/progress.ts'
-import { labDown, labUp, type Lab } from '../../lab/lab.ts'
-import { Operator } from '../../lab/operator.ts'
+import type { Lab } from '../../lab/lab.ts'
+import type { Operator } from '../../lab/operator.ts'
 import { findWorker } from '../../lab/services/worker.ts'
 import { startBackup } from '../lab/backup-runs.ts'
 import { fillTo } from '../lab/big-keyspace.ts'
 import { idleBytes, peakBytesDuring } from '../lab/memory.ts'
 import { standStill } from '../lab/use-lab.ts'
+import { onBenchLab, tenths } from './bench-lab.ts'
 
 const GIB = 1024 ** 3
 /** The most that a relay may add to the worker's idle size, however large the snapshot is. */
@@ -38,21 +36,10 @@ export interface RelayMemory {
  * (VmHWM), so no moment is missed. Brings its own lab up and down.
  */
 export async function relayMemory(bytes: number, say: (line: string) => void): Promise<RelayMemory> {
-  const dir = await mkdtemp(join(tmpdir(), 'requorum-bench-'))
-  const name = `b${process.pid.toString(36)}`
-  try {
-    const cluster = { transfer: { way: 'relay' } }
-    const lab = await labUp({ name, dir, say, cluster, diskBytes: Math.max(2 * GIB, 10 * bytes) })
-    const operator = await Operator.of(lab)
-    try {
-      return await measure(lab, operator, bytes, say)
-    } finally {
-      await operator.close()
-    }
-  } finally {
-    await labDown({ name, dir, say })
-    await rm(dir, { recursive: true, force: true })
-  }
+  const diskBytes = Math.max(2 * GIB, 10 * bytes)
+  return onBenchLab({ say, cluster: { transfer: { way: 'relay' } }, diskBytes }, (lab, operator) =>
+    measure(lab, operator, bytes, say),
+  )
 }
 
 async function measure(
@@ -106,7 +93,7 @@ async function measure(
     withinBound: peakBytes - idle <= ALLOWED_BYTES,
     upSeconds: secondsOf(stored, 'Store it'),
     downSeconds: secondsOf(staged, 'Stage '),
-    backupSeconds: rounded(backup.seconds),
+    backupSeconds: tenths(backup.seconds),
   }
 }
 
@@ -116,16 +103,12 @@ function progressOf(operator: Operator, workflowId: string): Promise<Progress> {
 
 function report({ steps }: Progress, say: (line: string) => void): void {
   for (const { title, startedAt, endedAt } of steps) {
-    say(`  ${title}: ${rounded(secondsBetween(startedAt, endedAt ?? startedAt))} s`)
+    say(`  ${title}: ${tenths(secondsBetween(startedAt, endedAt ?? startedAt))} s`)
   }
 }
 
 function secondsOf({ steps }: Progress, title: string): number {
   const found = steps.find((step) => step.title.startsWith(title))
   if (found?.endedAt == null) throw new Error(`The run has no finished step "${title}".`)
-  return rounded(secondsBetween(found.startedAt, found.endedAt))
-}
-
-function rounded(seconds: number): number {
-  return Math.round(seconds * 10) / 10
+  return tenths(secondsBetween(found.startedAt, found.endedAt))
 }

@@ -1,6 +1,5 @@
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { secondsBetween, type StepProgress } from '../../domain/progress.ts'
@@ -9,10 +8,11 @@ import { atConsole } from '../../lab/hosts/console.ts'
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { labPaths, type LabHosts, type LabProfile } from '../../lab/hosts/lab-hosts.ts'
 import { seedKeyspace } from '../../lab/hosts/keyspace.ts'
-import { labDown, labUp, type Lab } from '../../lab/lab.ts'
-import { Operator } from '../../lab/operator.ts'
+import type { Lab } from '../../lab/lab.ts'
+import type { Operator } from '../../lab/operator.ts'
 import { fillUntil } from '../lab/big-keyspace.ts'
 import { restoreBare, stopBare, type FloorOrder } from './bare-floor.ts'
+import { onBenchLab } from './bench-lab.ts'
 import { layOutSnapshot, restoreInput } from './restore-input.ts'
 import { untilSettled, untilSilent, watchMarks } from './service-marks.ts'
 import { speedResult, stepsBetween, type Round, type ServiceMarks, type SpeedResult } from './speed-result.ts'
@@ -69,24 +69,11 @@ export interface RestoreSpeedRequest {
  * @throws Error when there is no room for the lab's disks
  */
 export async function restoreSpeed(request: RestoreSpeedRequest): Promise<RestoreSpeed> {
-  const dir = await mkdtemp(join(tmpdir(), 'requorum-bench-'))
-  const name = `b${process.pid.toString(36)}`
   const { profile, say } = request
   const largest = Math.max(...request.sizes) * MIB
   const diskBytes = (profile === 'kubeadm' ? 6 : 2) * GIB + (COPIES_A_HOST + request.rounds) * largest
-  try {
-    await refuseWithoutRoom(dir, 3 * COPIES_A_HOST * largest)
-    const lab = await labUp({ name, dir, profile, diskBytes, say })
-    const operator = await Operator.of(lab)
-    try {
-      return await measureOn(lab, operator, request)
-    } finally {
-      await operator.close()
-    }
-  } finally {
-    await labDown({ name, dir, say })
-    await rm(dir, { recursive: true, force: true })
-  }
+  await refuseWithoutRoom(tmpdir(), 3 * COPIES_A_HOST * largest)
+  return onBenchLab({ profile, diskBytes, say }, (lab, operator) => measureOn(lab, operator, request))
 }
 
 async function refuseWithoutRoom(dir: string, bytes: number): Promise<void> {

@@ -33,7 +33,6 @@ export async function usageDuring<Result>(
 ): Promise<{ readonly result: Result; readonly usage: Usage }> {
   let peakBytes = 0
   let guest: { readonly pid: number; cpuSeconds: number } | undefined
-  let guestsBefore = 0
   const look = async (): Promise<number> => {
     const seen = await Promise.all((await pids()).map(lookAt))
     let bytes = 0
@@ -59,13 +58,12 @@ export async function usageDuring<Result>(
   }, EVERY_MS)
   try {
     const result = await work((pid) => {
-      guestsBefore += guest?.cpuSeconds ?? 0
       guest = { pid, cpuSeconds: 0 }
     })
     const seconds = (performance.now() - began) / 1_000
     clearInterval(timer)
     await pending
-    const cpuSeconds = (await look()) - before + guestsBefore + (guest?.cpuSeconds ?? 0)
+    const cpuSeconds = (await look()) - before + (guest?.cpuSeconds ?? 0)
     return { result, usage: { seconds, cpuSeconds, peakBytes } }
   } finally {
     clearInterval(timer)
