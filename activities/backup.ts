@@ -14,7 +14,8 @@ import {
 } from '../domain/snapshot.ts'
 import { sha256, type Revision, type Sha256 } from '../domain/values.ts'
 import { keepMonth, letExpire, releaseSuperseded } from '../systems/object-store/keep.ts'
-import { saveSnapshot, takeInventory } from '../systems/etcd/snapshot-file.ts'
+import { countLiveKeys, takeInventory } from '../systems/etcd/inventory.ts'
+import { saveSnapshot } from '../systems/etcd/snapshot-file.ts'
 import type { ControlPlaneNode } from '../systems/node/control-plane-node.ts'
 import { nodeAt, type NodeRef, type Systems } from './systems.ts'
 import { storeFrom, type Way } from './transfer.ts'
@@ -31,8 +32,11 @@ export function createBackupActivities(systems: Systems) {
   return {
     async saveSnapshot(request: SaveRequest): Promise<SavedSnapshot> {
       const at = await nodeAt(systems, request)
-      const facts = await watched((watching) => saveSnapshot(at, request.step, request.path, watching))
-      return { node: request.node, path: request.path, takenAt: request.takenAt, ...facts }
+      return watched(async (watching) => {
+        const facts = await saveSnapshot(at, request.step, request.path, watching)
+        const liveKeys = await countLiveKeys(at, facts.revision, watching.signal)
+        return { node: request.node, path: request.path, takenAt: request.takenAt, ...facts, liveKeys }
+      })
     },
 
     /** What the running cluster holds at a revision; `skipped` with the reason when it can't be told. */

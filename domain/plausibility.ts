@@ -1,5 +1,5 @@
 import type { ClusterConfig } from './cluster-config.ts'
-import type { Catalogue, Inventory, SavedSnapshot } from './snapshot.ts'
+import { liveKeysOf, type Catalogue, type SavedSnapshot } from './snapshot.ts'
 import { compareRevisions, type EtcdId } from './values.ts'
 
 /**
@@ -9,7 +9,7 @@ import { compareRevisions, type EtcdId } from './values.ts'
  * revision from a member that was left behind. Each is kept for study and none replaces a good snapshot.
  */
 export function reasonsAgainst(
-  saved: SavedSnapshot & { readonly inventory?: Inventory },
+  saved: SavedSnapshot,
   clusterId: EtcdId,
   catalogue: Catalogue,
   limits: ClusterConfig['plausibility'],
@@ -37,11 +37,10 @@ export function reasonsAgainst(
   const recent = catalogue.proved.slice(0, limits.recent)
   // Live keys where both know them. The file counts every revision that is not compacted yet: more of them when
   // a cluster was just emptied, and far fewer right after a restore, which compacts.
-  const live = liveKeys(saved)
-  const knownLive = recent.flatMap((snapshot) => liveKeys(snapshot) ?? [])
+  const knownLive = recent.flatMap(({ inventory }) => liveKeysOf(inventory) ?? [])
   const [keys, usualKeys, what] =
-    live !== null && knownLive.length > 0
-      ? [live, median(knownLive), 'live keys']
+    saved.liveKeys !== null && knownLive.length > 0
+      ? [saved.liveKeys, median(knownLive), 'live keys']
       : [saved.totalKeys, median(recent.map((snapshot) => snapshot.totalKeys)), 'versions of keys']
   if (keys < usualKeys * limits.leastKeys) {
     reasons.push(`it holds ${keys} ${what} where ${usualKeys} are usual`)
@@ -51,10 +50,6 @@ export function reasonsAgainst(
     reasons.push(`it is ${saved.sizeBytes} bytes where ${usualSize} are usual`)
   }
   return reasons
-}
-
-function liveKeys({ inventory }: { readonly inventory?: Inventory }): number | null {
-  return inventory === undefined || 'skipped' in inventory ? null : inventory.keys
 }
 
 function median(numbers: readonly number[]): number {

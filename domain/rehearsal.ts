@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { compareInventories } from './inventory.ts'
 import { SNAPSHOT_END, type Inventory, type SnapshotManifest } from './snapshot.ts'
 import { revision, sha256, utcTime, type Revision } from './values.ts'
 import { check, failedChecks, type Check } from './verdict.ts'
@@ -36,29 +37,7 @@ export function judgeRehearsal(manifest: SnapshotManifest, seen: RehearsedFacts)
     same('keys in the file', manifest.totalKeys, seen.totalKeys),
     same('hash of the file', manifest.hash, seen.hash),
     same('revision', manifest.revision, seen.revision),
-    ...judgeContent(manifest.inventory, seen.inventory),
-  ]
-}
-
-/** The digest covers every key, value, version, revision and lease; the counts say where to look when it differs. */
-function judgeContent(promised: Inventory, found: Inventory): Check[] {
-  if ('skipped' in found) return [check('content', false, found.skipped)]
-  if ('skipped' in promised) {
-    const evidence = `${found.keys} keys; the manifest has none to compare with: ${promised.skipped}`
-    return [{ name: 'content', verdict: 'skipped', evidence }]
-  }
-  const kinds = [...new Set([...Object.keys(promised.kinds), ...Object.keys(found.kinds)])]
-    .filter((kind) => promised.kinds[kind] !== found.kinds[kind])
-    .map((kind) => `${kind} ${found.kinds[kind] ?? 0} instead of ${promised.kinds[kind] ?? 0}`)
-  const equal = promised.content === found.content
-  return [
-    check(
-      'content',
-      equal,
-      equal
-        ? `${found.keys} keys with their values, SHA-256 ${found.content}`
-        : `${found.keys} keys, the manifest says ${promised.keys}; SHA-256 ${found.content.slice(0, 12)}… instead of ${promised.content.slice(0, 12)}…${kinds.length === 0 ? '' : `; ${kinds.join(', ')}`}`,
-    ),
+    ...compareInventories(manifest.inventory, seen.inventory),
   ]
 }
 

@@ -46,8 +46,11 @@ export const snapshotManifestSchema = z.object({
     z.object({
       keys: z.number().int().nonnegative(),
       leased: z.number().int().nonnegative(),
-      /** SHA-256 over every key, its value, version, revisions and lease, in key order. */
-      content: sha256,
+      /**
+       * SHA-256 over every KeyValue (key, value, version, revisions, lease) as etcd encodes it, in key order. Early manifests
+       * have none: they have a digest over JSON instead, `content`, that nobody compares any more.
+       */
+      keyValues: sha256.optional(),
       kinds: z.record(z.string(), z.number().int().nonnegative()),
     }),
     z.object({ skipped: z.string() }),
@@ -96,7 +99,18 @@ export function keysText({
   inventory,
   totalKeys,
 }: Pick<SnapshotManifest, 'inventory' | 'totalKeys'>): string {
-  return 'keys' in inventory ? `${inventory.keys} keys` : `${totalKeys} versions of keys`
+  return savedKeysText({ liveKeys: liveKeysOf(inventory), totalKeys })
+}
+
+export function savedKeysText({
+  liveKeys,
+  totalKeys,
+}: Pick<SavedSnapshot, 'liveKeys' | 'totalKeys'>): string {
+  return liveKeys === null ? `${totalKeys} versions of keys` : `${liveKeys} keys`
+}
+
+export function liveKeysOf(inventory: Inventory): number | null {
+  return 'keys' in inventory ? inventory.keys : null
 }
 
 /** A file on a node that has been saved and looked at, and that nobody can restore from yet. */
@@ -108,6 +122,8 @@ export interface SavedSnapshot {
   readonly sizeBytes: number
   readonly revision: SnapshotManifest['revision']
   readonly totalKeys: number
+  /** How many keys live at its revision, as the source counts them; null when it can't any more. */
+  readonly liveKeys: number | null
   readonly hash: string
 }
 

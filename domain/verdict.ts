@@ -93,7 +93,10 @@ export interface BackupVerdict {
   readonly versionId: string
   readonly revision: string
   readonly sizeBytes: number
+  /** Versions of keys, as the file counts them. */
   readonly totalKeys: number
+  /** Null where the source could not tell them any more. */
+  readonly liveKeys: number | null
   readonly source: string
   /** Who brought it to the store: its own node, or the worker, and then why. */
   readonly broughtBy?: string

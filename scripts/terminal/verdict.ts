@@ -1,5 +1,6 @@
 import type { AdoptVerdict } from '../../domain/adopt-verdict.ts'
 import { humanBytes, humanSeconds } from '../../domain/progress.ts'
+import { savedKeysText } from '../../domain/snapshot.ts'
 import type { BackupVerdict, ReplaceVerdict, RestoreVerdict } from '../../domain/verdict.ts'
 import { NOTHING_CHANGED } from './declined.ts'
 import { checkLines } from './progress.ts'
@@ -24,7 +25,7 @@ export function backupVerdictText(verdict: BackupVerdict): string {
       [
         ['version', verdict.versionId],
         ['revision', verdict.revision],
-        ['versions of keys', String(verdict.totalKeys)],
+        ['holds', savedKeysText(verdict)],
         ['size', humanBytes(verdict.sizeBytes)],
         ['from', verdict.source],
         ...(verdict.broughtBy === undefined ? [] : [['brought by', verdict.broughtBy] as const]),

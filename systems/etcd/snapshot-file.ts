@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { z } from 'zod'
 import { RequorumError } from '../../domain/failures.ts'
-import type { Inventory, SavedSnapshot } from '../../domain/snapshot.ts'
-import { revision, sha256, type Revision } from '../../domain/values.ts'
+import type { SavedSnapshot } from '../../domain/snapshot.ts'
+import { revision, sha256 } from '../../domain/values.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
 import { runRemoteStep } from '../remote-steps/remote-steps.ts'
 import { countField, parseEtcdJson } from './etcd-json.ts'
@@ -13,7 +13,6 @@ const script = (name: string): string => readFileSync(new URL(name, import.meta.
 const CHECK = script('./snapshot-check.sh')
 const SAVE = CHECK + script('./save-snapshot.sh')
 const CHECK_FILE = `${CHECK}set -eu\ncheck_snapshot "$1" "$2"\n`
-const INVENTORY = script('./inventory.sh')
 
 const statusShape = z.object({
   hash: countField,
@@ -97,47 +96,6 @@ export function readFacts(stdout: string): SnapshotFacts {
     revision: revision.parse(status.revision.toString()),
     totalKeys: status.totalKey,
     hash: status.hash.toString(16).padStart(8, '0'),
-  }
-}
-
-const FIRST_PAGE_KEYS = 100
-
-/**
- * What the running cluster holds at a revision: counts, counts by kind, and a digest over every key with its
- * value, version, revisions and lease. Reads page by page at one revision, so it is exact however busy the
- * cluster is; a revision that has been compacted away since gives `skipped`.
- */
-export async function takeInventory(
-  at: ControlPlaneNode,
-  rev: Revision,
-  signal: AbortSignal,
-): Promise<Inventory> {
-  const result = await at.shell.script(
-    at.node,
-    INVENTORY,
-    [rev, String(FIRST_PAGE_KEYS), ...etcdctl(at, 60)],
-    {
-      timeoutMs: at.config.limits.transfer,
-      signal,
-    },
-  )
-  return result.code === 0
-    ? readInventory(result.stdout)
-    : { skipped: `revision ${rev} could not be read whole: ${etcdReason(result.stderr)}` }
-}
-
-/** What inventory.sh printed. */
-export function readInventory(stdout: string): Exclude<Inventory, { skipped: string }> {
-  const value = (key: string): string => new RegExp(`^${key}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
-  const kinds = [...stdout.matchAll(/^kind=(\d+) (.+)$/gm)].map((match): [string, number] => [
-    match[2] ?? '',
-    Number(match[1]),
-  ])
-  return {
-    keys: Number(value('keys')),
-    leased: Number(value('leased')),
-    content: sha256.parse(value('content')),
-    kinds: Object.fromEntries(kinds),
   }
 }
 

@@ -118,6 +118,7 @@ export async function backup({ cluster }: { cluster: string }): Promise<BackupVe
     revision: '4711',
     sizeBytes: 4_194_304,
     totalKeys: 1_234,
+    liveKeys: 1_200,
     source: 'cp-02',
     pruned: [],
     warnings: [],

@@ -66,6 +66,7 @@ test('a backup stores the snapshot encrypted, whole and pinned, and its manifest
   assert.ok('keys' in manifest.inventory, 'the inventory was taken')
   const { keys, leased, kinds } = manifest.inventory
   assert.deepEqual({ keys, leased, kinds }, counted)
+  assert.equal(verdict.liveKeys, keys)
   assert.deepEqual(manifest.keyFingerprints, {
     saPub: createHash('sha256').update(SA_PUB).digest('hex'),
     encryptionConfig: null,

@@ -182,7 +182,7 @@ export function snapshotOf(takenAt: string, differs: Record<string, unknown> = {
     inventory: {
       keys: 4_000,
       leased: 40,
-      content: 'c'.repeat(64),
+      keyValues: 'c'.repeat(64),
       kinds: { pods: 300, 'services/specs': 20 },
     },
     keyFingerprints: { saPub: null, encryptionConfig: null },

@@ -59,7 +59,7 @@ describe("a rehearsal on the worker's own host", { skip: NO_ETCD }, () => {
       })
       assert.match(
         live.stdout,
-        new RegExp(`^content=${'skipped' in inventory ? '' : inventory.content}$`, 'm'),
+        new RegExp(`^content=${'skipped' in inventory ? '' : inventory.keyValues}$`, 'm'),
       )
     } finally {
       await etcd.stop()
@@ -83,10 +83,16 @@ describe("a rehearsal on the worker's own host", { skip: NO_ETCD }, () => {
   test('a snapshot of another content is told apart by its digest and by its counts', async () => {
     const { inventory } = manifest
     assert.ok(!('skipped' in inventory))
-    const other = { ...manifest, inventory: { ...inventory, content: manifest.sha256, kinds: { pods: 41 } } }
-    const [failed, ...more] = judgeRehearsal(other, await facts()).filter(({ verdict }) => verdict === 'fail')
-    assert.deepEqual(more, [])
-    assert.match(failed?.evidence ?? '', /pods 40 instead of 41/)
+    const other = {
+      ...manifest,
+      inventory: { ...inventory, keyValues: manifest.sha256, kinds: { pods: 41 } },
+    }
+    const failed = judgeRehearsal(other, await facts()).filter(({ verdict }) => verdict === 'fail')
+    assert.deepEqual(
+      failed.map(({ name }) => name),
+      ['object counts', 'content'],
+    )
+    assert.match(failed[0]?.evidence ?? '', /pods: 40 instead of 41/)
   })
 
   test('a flipped byte, a cut end and a file that is none are words about the snapshot, and leave nothing', async () => {

@@ -231,6 +231,9 @@ export class ModelCluster {
       const text = what === '' ? activity : `${activity}: ${what}`
       const last = lines.at(-1)
       if (last?.text === text) last.count += 1
+      // These two go on at once, and either may be the first to be taken up.
+      else if (activity === 'storeSnapshot' && last?.text === 'takeInventory')
+        lines.splice(-1, 0, { text, count: 1 })
       else lines.push({ text, count: 1 })
     }
     return lines.map(({ text, count }) => (count === 1 ? text : `${text} ×${count}`))
@@ -455,6 +458,7 @@ export class ModelCluster {
           sizeBytes: 25_000_032,
           revision: revision.parse('1000048100'),
           totalKeys: 4_200,
+          liveKeys: 4_000,
           hash: '0badcafe',
           ...this.saved,
         }

@@ -8,7 +8,8 @@ import type { SnapshotManifest } from '../../../domain/snapshot.ts'
 import { revision } from '../../../domain/values.ts'
 import { parseEtcdJson } from '../etcd-json.ts'
 import { etcdReason } from '../etcdctl.ts'
-import { readFacts, readInventory } from '../snapshot-file.ts'
+import { readInventory } from '../inventory.ts'
+import { readFacts } from '../snapshot-file.ts'
 import type { OwnHost, ScriptResult } from './rehearsal-host.ts'
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
