@@ -236,7 +236,12 @@ test('local copies are pruned to the newest few, and never one that the store do
     }
   } finally {
     await everyHost(lab, (host) =>
-      atConsole(lab.hosts, host, `rm -f ${BACKUPS}/${unproved} ${BACKUPS}/notes.txt ${BACKUPS}/${ofNow}`),
+      atConsole(
+        lab.hosts,
+        host,
+        // A node that served nobody has its lost save still.
+        `cd ${BACKUPS} && rm -f ${unproved} notes.txt ${ofNow} .${unproved}.partial.part`,
+      ),
     )
     await putBack()
   }
