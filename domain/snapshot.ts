@@ -46,11 +46,10 @@ export const snapshotManifestSchema = z.object({
     z.object({
       keys: z.number().int().nonnegative(),
       leased: z.number().int().nonnegative(),
-      /**
-       * SHA-256 over every KeyValue (key, value, version, revisions, lease) as etcd encodes it, in key order. Early manifests
-       * have none: they have a digest over JSON instead, `content`, that nobody compares any more.
-       */
-      keyValues: sha256.optional(),
+      /** SHA-256 over every key with its revisions, version and lease, in key order. Early manifests have none. */
+      metadata: sha256.optional(),
+      /** SHA-256 over the values of up to 256 keys, spread over all. Of every value speaks the snapshot's own SHA-256. */
+      sample: sha256.optional(),
       kinds: z.record(z.string(), z.number().int().nonnegative()),
     }),
     z.object({ skipped: z.string() }),

@@ -1,89 +1,67 @@
-# inventory REVISION PAGE ETCDCTL...: what the keyspace holds at a revision, without holding it in memory. Reads PAGE keys at
-# first and then as many as make some MiB: their names, and then the range that they span as etcd encodes it, which need not
-# be taken apart. Prints keys=, leased=, content= (SHA-256 over every KeyValue in key order: key, revisions, version, value,
-# lease) and one kind=COUNT NAME line per kind of Kubernetes object.
+# inventory REVISION MOST ETCDCTL...: what the keyspace holds at a revision, without holding it in memory and without reading all
+# of it through etcd's API. Prints keys=, leased=, metadata= (SHA-256 over every key with its revisions, version and lease, in
+# key order), sample= (SHA-256 over some values and what belongs to them) and one kind=COUNT NAME line per kind of Kubernetes
+# object. MOST is how many keys a page has at the most. Before it stands keys_a_page.
 set -eu
 umask 077
 export LC_ALL=C
-REVISION=$1 PAGE=$2
+REVISION=$1
+PAGE=$2
 shift 2
+PAGE=$(keys_a_page "$PAGE" "$@")
 work=$(mktemp -d "${REQUORUM_WORK:-/run}/requorum-inventory.XXXXXX")
-# The pages hold Secrets. dash runs no EXIT trap when it is ended by a signal.
+# The sample holds Secrets. dash runs no EXIT trap when it is ended by a signal.
 trap 'rm -rf "$work"' EXIT
 trap 'exit 143' HUP INT TERM
 
 # argument BASE64: a key as the argument of a command, in $key. An argument can't hold NUL, and loses a last newline.
 argument() {
   key=$(printf '%s' "$1" | base64 -d)
-  [ "$(printf '%s' "$key" | base64 -w0)" = "$1" ] || { echo "a key has bytes that an argument can't carry" >&2; exit 64; }
+  [ "$(printf '%s' "$key" | base64 -w0)" = "$1" ]
 }
-
-hex() { od -An -v -tx1 | tr -d ' \n'; }
-
-# varint NUMBER: as protobuf writes it, in hexadecimal.
-varint() {
-  rest=$1
-  while [ "$rest" -ge 128 ]; do
-    printf '%02x' $((rest % 128 + 128))
-    rest=$((rest / 128))
-  done
-  printf '%02x' "$rest"
-}
-
-# key_values NUMBER FILE: so many KeyValues out of an etcd RangeResponse: what stands between its header (field 1, which differs
-# from member to member) and its count (field 4).
-key_values() {
-  [ "$(head -c 1 "$2" | hex)" = 0a ] || return 1
-  header=$((2 + $(od -An -tu1 -j1 -N1 "$2")))
-  ending=20$(varint "$1")
-  [ "$(tail -c $((${#ending} / 2)) "$2" | hex)" = "$ending" ] || return 1
-  tail -c +$((header + 1)) "$2" | head -c -$((${#ending} / 2))
-}
-
-mkfifo "$work/content"
 # openssl is six times as fast, where it is there.
-if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi <"$work/content" >"$work/sum" &
-summing=$!
-exec 3>"$work/content"
-from= keys=0 leased=0 more=yes
-while [ "$more" = yes ]; do
-  "$@" get --rev="$REVISION" --limit=$((PAGE + 1)) --keys-only --from-key --write-out=json -- "$from" >"$work/page"
-  # One line a key. base64 has no braces, so this can't cut a key. What comes before the keys has no bracket; a pattern that
-  # looked for the last one took half of all the time.
+digest() { if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi | cut -d ' ' -f 1; }
+
+mkfifo "$work/lines" "$work/values"
+digest <"$work/lines" >"$work/metadata" &
+digest <"$work/values" >"$work/sample" &
+exec 3>"$work/lines" 4>"$work/values"
+key= keys=0 leased=0 first=yes
+: >"$work/keys"
+while :; do
+  "$@" get --rev="$REVISION" --limit="$PAGE" --keys-only --from-key --write-out=json -- "$key" >"$work/page"
+  # One line a key. base64 has no braces, so this can't cut one. What comes before the keys has no bracket.
   sed -e 's/^[^[]*"kvs":\[//' -e t -e d "$work/page" |
     sed -e 's/\],"\(more\|count\)".*$//' -e 's/\]}$//' -e 's/},{/}\n{/g' >"$work/rows"
   found=$(grep -c '' "$work/rows" || true)
   [ "$found" -gt 0 ] || break
-  # etcdctl puts the key first (encoding/json keeps the order of mvccpb.KeyValue).
-  if [ "$found" -le "$PAGE" ]; then
-    more=no
-    "$@" get --rev="$REVISION" --from-key --write-out=protobuf -- "$from" >"$work/page"
-  else
-    # The next page begins with the key that is one too many. No key is empty, and the first range needs its first one.
-    [ -n "$from" ] || { argument "$(head -n 1 "$work/rows" | cut -d '"' -f 4)" && from=$key; }
-    argument "$(tail -n 1 "$work/rows" | cut -d '"' -f 4)"
-    sed -i '$d' "$work/rows"
-    found=$PAGE
-    "$@" get --rev="$REVISION" --write-out=protobuf -- "$from" "$key" >"$work/page"
-    from=$key
-  fi
-  key_values "$found" "$work/page" >&3 || { echo "etcd answered a range of $found keys in another form than protobuf's" >&2; exit 65; }
-  keys=$((keys + found))
+  # A page begins with the last key of the one before: an argument can't hold the NUL that means "after".
+  if [ "$first" = yes ]; then first=no; else sed -i 1d "$work/rows"; fi
+  keys=$((keys + $(grep -c '' "$work/rows" || true)))
   leased=$((leased + $(grep -c '"lease":' "$work/rows" || true)))
+  cat "$work/rows" >&3
+  # etcdctl puts the key first (encoding/json keeps the order of mvccpb.KeyValue).
   cut -d '"' -f 4 "$work/rows" >>"$work/keys"
-  # One page is all that is held, here and by the member: large values make it short.
-  size=$(stat -c %s "$work/page")
-  if [ "$size" -gt 25165824 ] && [ "$PAGE" -gt 8 ]; then
-    PAGE=$((PAGE / 2))
-  elif [ "$size" -lt 8388608 ] && [ "$PAGE" -lt 4000 ]; then
-    PAGE=$((PAGE * 2))
-  fi
+  [ "$found" -eq "$PAGE" ] || break
+  argument "$(tail -n 1 "$work/keys")" || { echo "a key has bytes that an argument can't carry" >&2; exit 64; }
 done
-exec 3>&-
-wait "$summing"
+
+# Of the values 16 stretches of 16 keys, from the first key on and evenly over all. Who counts again has the same keys, and
+# takes the same: so a stretch that would begin with a key that no argument can carry is left out. What etcd answers begins
+# with a header, field 1, that differs from member to member and from moment to moment.
+awk -v keys="$keys" 'BEGIN { step = keys > 256 ? keys / 16 : 16 } NR > at { print; at += step }' "$work/keys" >"$work/starts"
+while read -r start; do
+  argument "$start" || continue
+  "$@" get --rev="$REVISION" --limit=16 --from-key --write-out=protobuf -- "$key" >"$work/page" </dev/null
+  [ "$(head -c 1 "$work/page" | od -An -tx1)" = " 0a" ] || { echo "etcd answered in another form than protobuf's" >&2; exit 65; }
+  tail -c +$((3 + $(od -An -tu1 -j1 -N1 "$work/page"))) "$work/page" >&4
+done <"$work/starts"
+exec 3>&- 4>&-
+wait
 echo "keys=$keys"
 echo "leased=$leased"
-echo "content=$(cut -d ' ' -f 1 "$work/sum")"
+echo "metadata=$(cat "$work/metadata")"
+echo "sample=$(cat "$work/sample")"
 # Kinds are the first parts of the keys, which are base64: reading the keys once more as text would load every
 # value with them.
 touch "$work/keys"

@@ -4,9 +4,12 @@ import { sha256, type Revision } from '../../domain/values.ts'
 import type { ControlPlaneNode } from '../node/control-plane-node.ts'
 import { etcdctl, etcdReason, runEtcdctl } from './etcdctl.ts'
 
-const INVENTORY = readFileSync(new URL('./inventory.sh', import.meta.url), 'utf8')
-const FIRST_PAGE_KEYS = 100
-
+const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
+/** A function for scripts that read keys page by page. */
+export const KEYS_A_PAGE = script('./keys-a-page.sh')
+/** The names of so many keys are about a megabyte. */
+export const MOST_KEYS = 5_000
+export const INVENTORY = KEYS_A_PAGE + script('./inventory.sh')
 /** How many keys live at a revision: etcd knows it from its index, whatever they hold. Null when it can't tell any more. */
 export async function countLiveKeys(
   at: ControlPlaneNode,
@@ -24,24 +27,19 @@ export async function countLiveKeys(
 }
 
 /**
- * What the running cluster holds at a revision: counts, counts by kind, and a digest over every key with its
- * value, version, revisions and lease. Reads page by page at one revision, so it is exact however busy the
- * cluster is; a revision that has been compacted away since gives `skipped`.
+ * What the running cluster holds at a revision: counts, counts by kind, a digest over all keys and one over a sample of their
+ * values. Reads page by page at one revision, so it is exact however busy the cluster is; a revision that has been compacted
+ * away since gives `skipped`.
  */
 export async function takeInventory(
   at: ControlPlaneNode,
   rev: Revision,
   signal: AbortSignal,
 ): Promise<Inventory> {
-  const result = await at.shell.script(
-    at.node,
-    INVENTORY,
-    [rev, String(FIRST_PAGE_KEYS), ...etcdctl(at, 60)],
-    {
-      timeoutMs: at.config.limits.transfer,
-      signal,
-    },
-  )
+  const result = await at.shell.script(at.node, INVENTORY, [rev, String(MOST_KEYS), ...etcdctl(at, 60)], {
+    timeoutMs: at.config.limits.transfer,
+    signal,
+  })
   return result.code === 0
     ? readInventory(result.stdout)
     : { skipped: `revision ${rev} could not be read whole: ${etcdReason(result.stderr)}` }
@@ -57,7 +55,8 @@ export function readInventory(stdout: string): Exclude<Inventory, { skipped: str
   return {
     keys: Number(value('keys')),
     leased: Number(value('leased')),
-    keyValues: sha256.parse(value('content')),
+    metadata: sha256.parse(value('metadata')),
+    sample: sha256.parse(value('sample')),
     kinds: Object.fromEntries(kinds),
   }
 }

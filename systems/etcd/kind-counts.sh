@@ -1,10 +1,13 @@
-# kind-counts SINCE PAGE ETCDCTL...: how many objects of each kind there are, and how many of them were created
+# kind-counts SINCE MOST ETCDCTL...: how many objects of each kind there are, and how many of them were created
 # after revision SINCE. Keys only, page by page at one revision; prints revision= and kind=NOW CREATED NAME lines.
-# The same keys count as in inventory.sh, without what lies in a canary's namespace.
+# The same keys count as in inventory.sh, without what lies in a canary's namespace. MOST is how many keys a page has at
+# the most. Before it stands keys_a_page.
 set -eu
 umask 077
-SINCE=$1 PAGE=$2
+SINCE=$1
+PAGE=$2
 shift 2
+PAGE=$(keys_a_page "$PAGE" "$@")
 work=$(mktemp -d /run/requorum-counts.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 143' HUP INT TERM

@@ -4,10 +4,9 @@ import type { CountedNow } from '../../domain/validation/object-counts.ts'
 import { revision, type Revision } from '../../domain/values.ts'
 import type { ControlPlaneNode } from '../node/control-plane-node.ts'
 import { etcdctl, etcdReason } from './etcdctl.ts'
+import { KEYS_A_PAGE, MOST_KEYS } from './inventory.ts'
 
-const COUNTS = readFileSync(new URL('./kind-counts.sh', import.meta.url), 'utf8')
-/** Keys without values: a page is about a megabyte. */
-const PAGE_KEYS = 5_000
+const COUNTS = KEYS_A_PAGE + readFileSync(new URL('./kind-counts.sh', import.meta.url), 'utf8')
 
 /**
  * Counts the objects of each kind that the running cluster holds, and those of them that are younger than a
@@ -20,7 +19,7 @@ export async function countKinds(
   since: Revision,
   { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
 ): Promise<CountedNow> {
-  const result = await at.shell.script(at.node, COUNTS, [since, String(PAGE_KEYS), ...etcdctl(at, 60)], {
+  const result = await at.shell.script(at.node, COUNTS, [since, String(MOST_KEYS), ...etcdctl(at, 60)], {
     timeoutMs,
     signal,
   })

@@ -17,6 +17,7 @@ import { ETCDUTL, NO_ETCD, ThrowawayEtcd } from './throwaway-etcd.ts'
 const scripts = join(import.meta.dirname, '../../systems/etcd')
 const script = (name: string) => readFileSync(join(scripts, name), 'utf8')
 const CHECK = script('snapshot-check.sh')
+const INVENTORY = script('keys-a-page.sh') + script('inventory.sh')
 
 let etcd: ThrowawayEtcd
 /** The revision at which the keyspace below stands. */
@@ -40,7 +41,7 @@ function sh(text: string, args: readonly string[]) {
 }
 
 function inventory(revision: string, page: number) {
-  return sh(script('inventory.sh'), [revision, String(page), ...etcd.etcdctl()])
+  return sh(INVENTORY, [revision, String(page), ...etcd.etcdctl()])
 }
 
 function value(stdout: string, key: string): string {
@@ -63,7 +64,8 @@ describe('scripts that read a real etcd', { skip: NO_ETCD }, () => {
       assert.equal(code, 0, stderr)
       assert.equal(value(stdout, 'keys'), String(KEYS.length + LEASED.length))
       assert.equal(value(stdout, 'leased'), '2')
-      assert.match(value(stdout, 'content'), /^[0-9a-f]{64}$/)
+      assert.match(value(stdout, 'metadata'), /^[0-9a-f]{64}$/)
+      assert.match(value(stdout, 'sample'), /^[0-9a-f]{64}$/)
       assert.deepEqual([...stdout.matchAll(/^kind=(.*)$/gm)].map((match) => match[1]).sort(), [
         '1 argoproj.io/applications',
         '1 leases',
@@ -89,15 +91,16 @@ describe('scripts that read a real etcd', { skip: NO_ETCD }, () => {
       assert.equal(inventory(at, 3).stdout, then)
       const now = inventory(later, 3).stdout
       assert.equal(value(now, 'keys'), value(then, 'keys'))
-      assert.notEqual(value(now, 'content'), value(then, 'content'))
+      assert.notEqual(value(now, 'metadata'), value(then, 'metadata'))
+      assert.notEqual(value(now, 'sample'), value(then, 'sample'))
     })
 
     test('tells a key that was deleted and written again with the same value', async () => {
       const first = await etcd.put('again', 'same')
       const second = await etcd.put('again', 'same')
       assert.notEqual(
-        value(inventory(first, 1_000).stdout, 'content'),
-        value(inventory(second, 1_000).stdout, 'content'),
+        value(inventory(first, 1_000).stdout, 'metadata'),
+        value(inventory(second, 1_000).stdout, 'metadata'),
       )
     })
 
@@ -242,8 +245,7 @@ describe('scripts that read a real etcd', { skip: NO_ETCD }, () => {
 
 describe('an inventory that can’t be read whole', { skip: NO_ETCD }, () => {
   let own: ThrowawayEtcd
-  const read = (revision: string, page: number) =>
-    sh(script('inventory.sh'), [revision, String(page), ...own.etcdctl()])
+  const read = (revision: string, page: number) => sh(INVENTORY, [revision, String(page), ...own.etcdctl()])
   before(async () => {
     own = await ThrowawayEtcd.start()
     await own.put('/a', '1')
@@ -260,8 +262,8 @@ describe('an inventory that can’t be read whole', { skip: NO_ETCD }, () => {
       const revision = await own.put(next, 'next')
       const found = Number(value(read(revision, 1_000).stdout, 'keys'))
       assert.ok(found >= 3, String(found))
-      // The odd key is the last but one: after a page of two less than all, the next begins with it.
-      const { code, stderr, stdout } = read(revision, found - 2)
+      // The odd key is the last but one: a page of one less than all ends with it.
+      const { code, stderr, stdout } = read(revision, found - 1)
       assert.equal(code, 64, JSON.stringify(key))
       assert.match(stderr, /a key has bytes that an argument can't carry/)
       assert.equal(stdout, '')
@@ -295,6 +297,44 @@ describe('an inventory that can’t be read whole', { skip: NO_ETCD }, () => {
     const { code, stdout, stderr } = read(revision, 1_000)
     assert.equal(code, 0, stderr)
     assert.equal(value(stdout, 'keys'), '0')
-    assert.equal(value(stdout, 'content'), createHash('sha256').update('').digest('hex'))
+    const ofNothing = createHash('sha256').update('').digest('hex')
+    assert.deepEqual([value(stdout, 'metadata'), value(stdout, 'sample')], [ofNothing, ofNothing])
+  })
+})
+
+describe('the sample of values in an inventory', { skip: NO_ETCD }, () => {
+  const KEYS_HERE = 400
+  const odd = new Map<number, string>()
+  const digests = async (): Promise<{ metadata: string; sample: string }> => {
+    const own = await ThrowawayEtcd.start()
+    try {
+      let revision = ''
+      for (let index = 0; index < KEYS_HERE; index += 1)
+        revision = await own.put(`/key/${String(index).padStart(4, '0')}`, odd.get(index) ?? 'value')
+      const [one, other] = [150, 1_000].map((most) =>
+        sh(INVENTORY, [revision, String(most), ...own.etcdctl()]),
+      )
+      assert.equal(one?.code, 0, one?.stderr)
+      assert.equal(one.stdout, other?.stdout)
+      return { metadata: value(one.stdout, 'metadata'), sample: value(one.stdout, 'sample') }
+    } finally {
+      await own.stop()
+    }
+  }
+
+  test('tells a value that differs where it looks, from the first key to the last stretch, and never whose keys', async () => {
+    const usual = await digests()
+    assert.deepEqual(await digests(), usual, 'another member and cluster have the same')
+    for (const index of [0, 390]) {
+      odd.clear()
+      odd.set(index, 'other')
+      const { metadata, sample } = await digests()
+      assert.equal(metadata, usual.metadata)
+      assert.notEqual(sample, usual.sample, `key ${index}`)
+    }
+    // Between two stretches of 16, which begin at every 25th key.
+    odd.clear()
+    odd.set(20, 'other')
+    assert.equal((await digests()).sample, usual.sample)
   })
 })

@@ -182,7 +182,8 @@ export function snapshotOf(takenAt: string, differs: Record<string, unknown> = {
     inventory: {
       keys: 4_000,
       leased: 40,
-      keyValues: 'c'.repeat(64),
+      metadata: 'c'.repeat(64),
+      sample: 'c'.repeat(64),
       kinds: { pods: 300, 'services/specs': 20 },
     },
     keyFingerprints: { saPub: null, encryptionConfig: null },

@@ -6,7 +6,8 @@ import { sha256 } from '../../domain/values.ts'
 const promised = {
   keys: 42,
   leased: 1,
-  keyValues: sha256.parse('a'.repeat(64)),
+  metadata: sha256.parse('a'.repeat(64)),
+  sample: sha256.parse('b'.repeat(64)),
   kinds: { pods: 40, configmaps: 1 },
 }
 const verdicts = (...inventories: Parameters<typeof compareInventories>): string[] =>
@@ -17,10 +18,16 @@ describe('what a restored etcd holds, against the manifest', () => {
     assert.deepEqual(verdicts(promised, promised), ['object counts: pass', 'content: pass'])
   })
 
-  test('fails by the digest alone where one value differs', () => {
-    const found = { ...promised, keyValues: sha256.parse('b'.repeat(64)) }
-    assert.deepEqual(verdicts(promised, found), ['object counts: pass', 'content: fail'])
-    assert.match(compareInventories(promised, found)[1]?.evidence ?? '', /b{16}…, the manifest says a{16}…/)
+  test('fails by a digest alone where one key, or one of the values that were looked at, differs', () => {
+    const other = sha256.parse('d'.repeat(64))
+    for (const [differs, word] of [
+      [{ metadata: other }, /lease: different; .* equal$/],
+      [{ sample: other }, /lease: equal; .* different$/],
+    ] as const) {
+      const found = { ...promised, ...differs }
+      assert.deepEqual(verdicts(promised, found), ['object counts: pass', 'content: fail'])
+      assert.match(compareInventories(promised, found)[1]?.evidence ?? '', word)
+    }
   })
 
   test('names the kinds whose counts differ, and those that are new or gone', () => {

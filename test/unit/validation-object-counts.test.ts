@@ -11,7 +11,13 @@ function against(kinds: Record<string, number>): Comparison {
     key: 'daily/s.db',
     takenAt: '2026-11-22T02:00:00Z',
     revision: REVISION,
-    inventory: { keys: 100, leased: 0, keyValues: sha256.parse('c'.repeat(64)), kinds },
+    inventory: {
+      keys: 100,
+      leased: 0,
+      metadata: sha256.parse('c'.repeat(64)),
+      sample: sha256.parse('c'.repeat(64)),
+      kinds,
+    },
   }
 }
 

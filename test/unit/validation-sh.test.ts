@@ -31,7 +31,7 @@ describe('kind-counts', { skip: NO_ETCD }, () => {
   let etcd: ThrowawayEtcd
   let since = ''
   const counted = async (page: number) => {
-    const { code, stdout, stderr } = await sh(script('etcd/kind-counts.sh'), [
+    const { code, stdout, stderr } = await sh(script('etcd/keys-a-page.sh') + script('etcd/kind-counts.sh'), [
       since,
       String(page),
       ...etcd.etcdctl(),
@@ -92,7 +92,7 @@ describe('kind-counts', { skip: NO_ETCD }, () => {
     const dead = etcd
       .etcdctl()
       .map((word) => word.replace(/^--endpoints=.*/, '--endpoints=http://127.0.0.1:1'))
-    const { code, stdout } = await sh(script('etcd/kind-counts.sh'), [
+    const { code, stdout } = await sh(script('etcd/keys-a-page.sh') + script('etcd/kind-counts.sh'), [
       '1',
       '10',
       ...dead,

@@ -81,4 +81,4 @@ done
 echo "served=$began $(now)"
 hashkv=$(etcdctl --command-timeout=600s endpoint hashkv --write-out=json)
 echo "hashkv=$hashkv"
-REQUORUM_WORK=$ATTEMPT take_inventory "$REVISION" 100 "$ETCDCTL" --endpoints="unix://$sockets/client" --command-timeout=60s
+REQUORUM_WORK=$ATTEMPT take_inventory "$REVISION" "$MOST_KEYS" "$ETCDCTL" --endpoints="unix://$sockets/client" --command-timeout=60s

@@ -8,14 +8,15 @@ import type { SnapshotManifest } from '../../../domain/snapshot.ts'
 import { revision } from '../../../domain/values.ts'
 import { parseEtcdJson } from '../etcd-json.ts'
 import { etcdReason } from '../etcdctl.ts'
-import { readInventory } from '../inventory.ts'
+import { INVENTORY, MOST_KEYS, readInventory } from '../inventory.ts'
 import { readFacts } from '../snapshot-file.ts'
 import type { OwnHost, ScriptResult } from './rehearsal-host.ts'
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
 const REHEARSE = [
   read('../snapshot-check.sh'),
-  `take_inventory() (\n${read('../inventory.sh')}\n)\n`,
+  `MOST_KEYS=${MOST_KEYS}`,
+  `take_inventory() (\n${INVENTORY}\n)\n`,
   read('./rehearse.sh'),
 ].join('\n')
 
