@@ -10,6 +10,8 @@ const HELP = `Measures Requorum against real systems. Needs root; installs what 
   npm run bench -- backup                       backups of 100 MiB, 1 GiB and 4 GiB, by the node and through the worker,
                                                 against save, status and aws s3 cp in a shell
   npm run bench -- backup --sizes 100           of about 100 MiB alone
+  npm run bench -- fleet                        backups of 50, 100 and 200 cluster definitions at once, through one worker
+  npm run bench -- fleet --clusters 10,20       of 10 and 20
   npm run bench -- relay                        the worker's memory while it relays a snapshot of 1 GiB
   npm run bench -- relay --mib 256              of another size
   npm run bench -- restore                      restores of 100 MiB and 1 GiB against the same by hand and against the
@@ -30,6 +32,7 @@ const OPTIONS = {
   mib: { type: 'string' },
   profile: { type: 'string' },
   sizes: { type: 'string' },
+  clusters: { type: 'string' },
   rounds: { type: 'string' },
   dead: { type: 'string' },
   record: { type: 'boolean' },
@@ -91,6 +94,27 @@ const BENCHES: Readonly<Record<string, Bench>> = {
           return { figures, verdict: backupVerdict(figures) }
         },
       }
+    },
+  },
+  fleet: {
+    options: ['clusters'],
+    prepare: (values) => {
+      const sizes = growing(values.clusters ?? '50,100,200', 1_000)
+      return sizes === undefined
+        ? undefined
+        : {
+            needs: 'test-lab',
+            measure: async (say) => {
+              const { fleetSpeed } = await import('../test/bench/fleet.ts')
+              const figures = await fleetSpeed(sizes, say)
+              const { clusters, backupsPerMinute, bytesPerCluster } = figures
+              const each = `${Math.round(bytesPerCluster / 1e3)} kB each`
+              return {
+                figures,
+                verdict: `${backupsPerMinute} backups a minute of ${clusters} clusters, ${each}`,
+              }
+            },
+          }
     },
   },
   relay: {

@@ -46,13 +46,13 @@ while :; do
   argument "$(tail -n 1 "$work/keys")" || { echo "a key has bytes that an argument can't carry" >&2; exit 64; }
 done
 
-# Of the values 16 stretches of 16 keys, from the first key on and evenly over all. Who counts again has the same keys, and
+# Of the values 8 stretches of 32 keys, from the first key on and evenly over all. Who counts again has the same keys, and
 # takes the same: so a stretch that would begin with a key that no argument can carry is left out. What etcd answers begins
 # with a header, field 1, that differs from member to member and from moment to moment.
-awk -v keys="$keys" 'BEGIN { step = keys > 256 ? keys / 16 : 16 } NR > at { print; at += step }' "$work/keys" >"$work/starts"
+awk -v keys="$keys" 'BEGIN { step = keys > 256 ? keys / 8 : 32 } NR > at { print; at += step }' "$work/keys" >"$work/starts"
 while read -r start; do
   argument "$start" || continue
-  "$@" get --rev="$REVISION" --limit=16 --from-key --write-out=protobuf -- "$key" >"$work/page" </dev/null
+  "$@" get --rev="$REVISION" --limit=32 --from-key --write-out=protobuf -- "$key" >"$work/page" </dev/null
   [ "$(head -c 1 "$work/page" | od -An -tx1)" = " 0a" ] || { echo "etcd answered in another form than protobuf's" >&2; exit 65; }
   tail -c +$((3 + $(od -An -tu1 -j1 -N1 "$work/page"))) "$work/page" >&4
 done <"$work/starts"
@@ -62,36 +62,28 @@ echo "keys=$keys"
 echo "leased=$leased"
 echo "metadata=$(cat "$work/metadata")"
 echo "sample=$(cat "$work/sample")"
-# Kinds are the first parts of the keys, which are base64: reading the keys once more as text would load every
-# value with them.
-touch "$work/keys"
+# Kinds are the parts after /registry, and the keys are base64: of each as much is read as it takes, three bytes at a time.
 awk '
   BEGIN {
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    for (i = 0; i < 64; i++) digit[substr(alphabet, i + 1, 1)] = i
+    for (i = 0; i < 4096; i++) bits[substr(alphabet, int(i / 64) + 1, 1) substr(alphabet, i % 64 + 1, 1)] = i
     for (i = 32; i < 127; i++) letter[i] = sprintf("%c", i)
   }
-  {
-    text = ""; slashes = 0
-    for (i = 1; i < length($0) && slashes < 5; i += 4) {
-      bits = 0; bytes = 3
-      for (j = 0; j < 4; j++) {
-        char = substr($0, i + j, 1)
-        if (char == "=") bytes--
-        bits = bits * 64 + digit[char]
-      }
-      split("65536 256 1", place, " ")
-      for (j = 1; j <= bytes; j++) {
-        char = letter[int(bits / place[j]) % 256]
-        if (char == "/") slashes++
-        text = text char
-      }
+  substr($0, 1, 12) == "L3JlZ2lzdHJ5" { # /registry
+    text = ""; parts = 1
+    for (at = 13; at < length($0); at += 4) {
+      three = substr($0, at, 4)
+      gsub(/=/, "A", three)
+      high = bits[substr(three, 1, 2)]; low = bits[substr(three, 3, 2)]
+      text = text letter[int(high / 16)] letter[high % 16 * 16 + int(low / 256)] letter[low % 256]
+      parts = split(text, part, "/")
+      # The kind and, where it is of a group, its name: each has ended when there is a slash after it.
+      if (parts > 3 || (parts == 3 && part[2] !~ /\./ && part[2] != "services")) break
     }
-    parts = split(text, part, "/")
-    if (part[2] != "registry" || parts < 4) next
-    kind = part[3]
+    if (part[1] != "" || parts < 3) next
+    kind = part[2]
     if (kind == "masterleases" || kind == "ranges") next # bookkeeping of API servers, no kinds of objects
-    if (kind ~ /\./ || kind == "services") kind = kind "/" part[4]
+    if (kind ~ /\./ || kind == "services") kind = kind "/" part[3]
     count[kind]++
   }
   END { for (kind in count) print "kind=" count[kind] " " kind }' "$work/keys" | sort -k2
