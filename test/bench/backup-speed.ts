@@ -63,6 +63,8 @@ export async function backupSpeed(
   const diskBytes = 2 * GIB + COPIES_A_HOST * Math.max(...sizes) * MIB
   return onBenchLab({ say, diskBytes, cluster: { backup: { keepLocal: 1 } } }, async (lab, operator) => {
     await raiseQuota(lab)
+    // The first backup of a month leaves a copy for it, which none of the others does.
+    await operator.backup()
     const measured: SizedBackup[] = []
     for (const size of sizes) {
       say(`Filling etcd to about ${size} MiB`)
