@@ -81,7 +81,9 @@ export function createBackupActivities(systems: Systems) {
       const verdict =
         stored !== null && (said === null || said === undefined)
           ? { refused: 'the store does not say its SHA-256 (may the worker not decrypt?)' }
-          : prove(manifest, stored)
+          : stored !== null && stored.lockedUntil === undefined && config.retention.lock !== 'none'
+            ? { refused: 'the store does not say that it is locked (may the worker read its retention?)' }
+            : prove(manifest, stored)
       if ('refused' in verdict) {
         throw new RequorumError('store-mismatch', {
           what: `${manifest.key} can't be proved: ${verdict.refused}.`,

@@ -199,6 +199,11 @@ const writtenSchema = z.strictObject({
       /** The first proved snapshot of each month is copied to `monthly/`. */
       monthly: atLeastADay.prefault('365d'),
       quarantine: atLeastADay.prefault('90d'),
+      /**
+       * S3 Object Lock: what is stored can't be deleted before its retention is over, by nobody under `compliance`, under
+       * `governance` by who may bypass it. The bucket has to have it on.
+       */
+      lock: z.enum(['none', 'governance', 'compliance']).default('none'),
       /** This many of the newest proved snapshots never expire, however old they are. */
       keep: z.number().int().min(1).max(50).default(3),
     })

@@ -110,13 +110,38 @@ export function lifecycleRules({
   }
 }
 
+/** How S3 Object Lock keeps an object from being deleted: in which mode, and until when (UTC). */
+export interface ObjectLock {
+  readonly mode: 'GOVERNANCE' | 'COMPLIANCE'
+  readonly until: Date
+}
+
+/** As what is stored now under this key is to be locked; null when it is not. What says who a cluster is stays as long as a month's. */
+export function lockOf(
+  { prefix, retention }: { readonly prefix: string; readonly retention: ClusterConfig['retention'] },
+  key: string,
+  now: Date,
+): ObjectLock | null {
+  const area = key.startsWith(`${prefix}restores/`) ? 'monthly' : areaOf(prefix, key)
+  if (retention.lock === 'none' || area === undefined) return null
+  return {
+    mode: retention.lock === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE',
+    // Whole seconds, as a header is to say them.
+    until: new Date(Math.ceil(now.getTime() / 1_000) * 1_000 + days(retention[area]) * DAY_MS),
+  }
+}
+
+function areaOf(prefix: string, key: string): Area | undefined {
+  return AREAS.find((one) => key.startsWith(`${prefix}${one}/`))
+}
+
 /** Until when the youngest of these objects is to be kept, by its area's retention; null when none is kept at all. */
 export function keptUntil(
   { store: { prefix }, retention }: Pick<ClusterConfig, 'store' | 'retention'>,
   objects: readonly { readonly key: string; readonly modifiedAt: string }[],
 ): string | null {
   const ends = objects.flatMap(({ key, modifiedAt }) => {
-    const area = AREAS.find((one) => key.startsWith(`${prefix}${one}/`))
+    const area = areaOf(prefix, key)
     return area === undefined ? [] : [Date.parse(modifiedAt) + days(retention[area]) * DAY_MS]
   })
   return ends.length === 0 ? null : new Date(Math.max(...ends)).toISOString()

@@ -138,6 +138,8 @@ export interface StoredObject {
   readonly sha256: SnapshotManifest['sha256'] | null
   /** Of one that was stored in parts: the SHA-256 over those of its parts, and their number, as `…-24`. */
   readonly hashOfParts?: string | undefined
+  /** By Object Lock, UTC; missing where it is not locked, or the store does not tell. */
+  readonly lockedUntil?: string
 }
 
 /** Size and SHA-256 of the object that holds a snapshot. */

@@ -50,7 +50,9 @@ export function wire(
           }),
         ),
       storeFor: (config) =>
-        kept(stores, JSON.stringify(config.store), () => createS3Store({ home, config: config.store })),
+        kept(stores, JSON.stringify([config.store, config.retention]), () =>
+          createS3Store({ home, config: config.store, retention: config.retention }),
+        ),
       identityFor: (config) => identityFor(home, config),
       trustFor: (config) => trustFor(home, config),
       rehearsalHost: (config) =>

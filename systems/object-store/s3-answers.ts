@@ -65,6 +65,13 @@ export function noVersions(config: ClusterConfig['store']): never {
   })
 }
 
+export function noLock(config: ClusterConfig['store']): never {
+  throw new RequorumError('store-refused', {
+    what: `The ${placeOf(config)} does not lock objects, and the cluster file wants it (retention.lock).`,
+    todo: `Turn Object Lock on: aws s3api put-object-lock-configuration --bucket ${config.bucket} --object-lock-configuration ObjectLockEnabled=Enabled`,
+  })
+}
+
 export function missingField(field: string, key: string): never {
   throw new RequorumError('store-refused', {
     what: `The store's answer about ${key} has no ${field}.`,

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { GetBucketVersioningCommand } from '@aws-sdk/client-s3'
+import { GetBucketVersioningCommand, GetObjectLockConfigurationCommand } from '@aws-sdk/client-s3'
 import { RequorumError } from '../../domain/failures.ts'
 import { compactUtc } from '../../domain/values.ts'
 import type { ObjectStore, StoreCallOptions } from './object-store.ts'
-import { noVersions } from './s3-answers.ts'
-import { placeOf } from './s3-failures.ts'
+import { noLock, noVersions } from './s3-answers.ts'
+import { httpStatusOf, placeOf } from './s3-failures.ts'
 import { refuseForeignKey } from './s3-reads.ts'
 import type { S3Requests } from './s3-requests.ts'
 
@@ -12,7 +12,7 @@ export function s3Check(
   requests: S3Requests,
   texts: Pick<ObjectStore, 'putText' | 'readText'>,
 ): Pick<ObjectStore, 'check'> {
-  const { config, limits, request, refuseIfAborted } = requests
+  const { config, retention, limits, request, refuseIfAborted } = requests
   const { checkMs } = limits
   const check = async ({ signal }: StoreCallOptions = {}): Promise<void> => {
     const deadline = AbortSignal.timeout(checkMs)
@@ -35,6 +35,7 @@ export function s3Check(
       client.send(new GetBucketVersioningCommand({ Bucket: config.bucket }), options),
     )
     if (versioning.Status !== 'Enabled') noVersions(config)
+    if (retention !== undefined && retention.lock !== 'none') await refuseWithoutLock(signal)
     const text = `Requorum was here at ${new Date().toISOString()} (${randomBytes(8).toString('hex')})\n`
     const name = `${compactUtc(new Date())}-${randomBytes(4).toString('hex')}.txt`
     const probe = await texts.putText(`${config.prefix}probe/${name}`, text, { signal })
@@ -46,6 +47,17 @@ export function s3Check(
       })
     }
     await refuseForeignKey(requests, probe, signal)
+  }
+
+  const refuseWithoutLock = async (signal: AbortSignal): Promise<void> => {
+    const command = new GetObjectLockConfigurationCommand({ Bucket: config.bucket })
+    const lock = await request('check', 'ask whether objects can be locked', signal, (client, options) =>
+      client.send(command, options).catch((error: unknown) => {
+        if (httpStatusOf(error) === 404) return null
+        throw error
+      }),
+    )
+    if (lock?.ObjectLockConfiguration?.ObjectLockEnabled !== 'Enabled') noLock(config)
   }
 
   return { check }

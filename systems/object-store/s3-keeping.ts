@@ -2,6 +2,7 @@ import {
   CopyObjectCommand,
   GetObjectTaggingCommand,
   HeadObjectCommand,
+  PutObjectRetentionCommand,
   PutObjectTaggingCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
@@ -11,12 +12,16 @@ import type { ObjectStore, StoreCallOptions } from './object-store.ts'
 import { missingField, noVersions, refuseOtherKey } from './s3-answers.ts'
 import { checksumsOf } from './s3-checksums.ts'
 import { httpStatusOf, placeOf } from './s3-failures.ts'
+import { keptAs } from './s3-kept.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
+
+const HOUR_MS = 3_600_000
 
 type Keeping = Pick<ObjectStore, 'copy' | 'tag' | 'tags'>
 
 /** What is done to objects that are stored already, without moving them through this host. */
-export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectStore, 'head'>): Keeping {
+export function s3Keeping(requests: S3Requests, reads: Pick<ObjectStore, 'head'>): Keeping {
+  const { config, request } = requests
   const copy = async (
     from: StoredObject,
     key: string,
@@ -43,7 +48,10 @@ export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectSto
         found.hashOfParts === undefined
           ? found.sha256 === from.sha256
           : found.hashOfParts === from.hashOfParts
-      if (found.sizeBytes === from.sizeBytes && same) return found
+      if (found.sizeBytes === from.sizeBytes && same) {
+        await lockAsLong(client, found, copied.ObjectLockRetainUntilDate, options)
+        return found
+      }
       throw new RequorumError('store-mismatch', {
         what: `${key} in ${placeOf(config)} is no copy of ${from.key}.`,
         why:
@@ -67,8 +75,7 @@ export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectSto
       Key: key,
       CopySource: `${source}?versionId=${encodeURIComponent(from.versionId)}`,
       IfNoneMatch: '*',
-      ServerSideEncryption: 'aws:kms',
-      SSEKMSKeyId: config.kmsKeyId,
+      ...keptAs(requests, key),
       ChecksumAlgorithm: 'SHA256',
       // What the original is tagged with says when the original may go.
       TaggingDirective: 'REPLACE',
@@ -79,6 +86,21 @@ export function s3Keeping({ config, request }: S3Requests, reads: Pick<ObjectSto
       if (httpStatusOf(error) === 412) return null
       throw error
     }
+  }
+
+  /** Some stores (SeaweedFS 4.48) give a copy the lock of its original, whatever the request says. */
+  const lockAsLong = async (
+    client: S3Client,
+    { key, versionId }: StoredObject,
+    until: Date | undefined,
+    options: { abortSignal?: AbortSignal },
+  ): Promise<void> => {
+    const { ObjectLockMode: Mode, ObjectLockRetainUntilDate: wanted } = keptAs(requests, key)
+    // What was copied a moment ago, by an attempt before this one, is locked long enough.
+    if (wanted === undefined || (until !== undefined && wanted.getTime() - until.getTime() < HOUR_MS)) return
+    const target = { Bucket: config.bucket, Key: key, VersionId: versionId }
+    const Retention = { Mode, RetainUntilDate: wanted }
+    await client.send(new PutObjectRetentionCommand({ ...target, Retention }), options)
   }
 
   const tags = async (

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { PutObjectCommand } from '@aws-sdk/client-s3'
-import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { RequorumError } from '../../domain/failures.ts'
 import type { StoredObject } from '../../domain/snapshot.ts'
 import { sha256 as sha256Schema, type Sha256 } from '../../domain/values.ts'
@@ -10,6 +9,7 @@ import { acknowledged, otherContent } from './s3-answers.ts'
 import { base64Of } from './s3-checksums.ts'
 import { httpStatusOf, neverConnected, placeOf } from './s3-failures.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
+import { keptAs } from './s3-kept.ts'
 import type { S3Requests } from './s3-requests.ts'
 import { refuseForeignKey } from './s3-reads.ts'
 import { pauseAfter } from './s3-pauses.ts'
@@ -62,7 +62,7 @@ export function s3Puts(requests: S3Requests, reads: Pick<ObjectStore, 'head' | '
     const answer = await sendStream(
       requests,
       { source: await object.open(), content: object, doing, signal, onBytes },
-      (body, sending) => clientFor('put').send(putCommand(config, object, body), sending),
+      (body, sending) => clientFor('put').send(putCommand(requests, object, body), sending),
       async (error) => {
         const failure = await failureOf(error, 'put', doing)
         return httpStatusOf(error) === 412
@@ -163,16 +163,15 @@ function unwrapped(error: unknown): unknown {
   return error instanceof RequestFailed ? error.failure : error
 }
 
-function putCommand(config: ClusterConfig['store'], object: NewObject, body: Readable): PutObjectCommand {
+function putCommand(requests: S3Requests, object: NewObject, body: Readable): PutObjectCommand {
   const command = new PutObjectCommand({
-    Bucket: config.bucket,
+    Bucket: requests.config.bucket,
     Key: object.key,
     Body: body,
     ContentLength: object.sizeBytes,
     ContentType: /\.json$/.test(object.key) ? 'application/json' : 'application/octet-stream',
     IfNoneMatch: '*',
-    ServerSideEncryption: 'aws:kms',
-    SSEKMSKeyId: config.kmsKeyId,
+    ...keptAs(requests, object.key),
     ChecksumSHA256: base64Of(object.sha256),
   })
   signPayload(command, object.sha256)

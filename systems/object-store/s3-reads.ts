@@ -38,6 +38,7 @@ export function s3Reads({ config, request }: S3Requests): Reads {
         versionId: answer.VersionId ?? versionId ?? noVersions(config),
         sizeBytes: answer.ContentLength ?? missingField('size', key),
         ...checksumsOf(answer.ChecksumSHA256),
+        ...lockIn(answer),
       }
     })
 
@@ -160,6 +161,13 @@ export function s3Reads({ config, request }: S3Requests): Reads {
   }
 
   return { head, open, readText, versions }
+}
+
+/** Until when it can't be deleted; missing where it is not locked, or where the store does not say so. */
+function lockIn({
+  ObjectLockRetainUntilDate: until,
+}: HeadObjectCommandOutput): Pick<StoredObject, 'lockedUntil'> {
+  return until === undefined ? {} : { lockedUntil: until.toISOString() }
 }
 
 function cutShort(key: string, sizeBytes: number, passed: number): RequorumError {

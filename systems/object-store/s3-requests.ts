@@ -2,10 +2,13 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import type { RequorumError } from '../../domain/failures.ts'
 import { s3Clients } from './s3-clients.ts'
+import type { Keeping } from './s3-kept.ts'
 import { isExpired, storeCancelled, storeFailure, type Asked } from './s3-failures.ts'
 
 export interface S3StoreRequest {
   readonly config: ClusterConfig['store']
+  /** For what is stored: without it nothing is locked, whatever the cluster file says. */
+  readonly retention?: ClusterConfig['retention']
   /** Requorum's home: where a relative `credentialsFile` starts from. */
   readonly home: string
   readonly limits?: Partial<S3Limits>
@@ -34,8 +37,7 @@ const DEFAULT_LIMITS: S3Limits = {
 }
 
 /** How every request goes out, and what its failure becomes. */
-export interface S3Requests {
-  readonly config: ClusterConfig['store']
+export interface S3Requests extends Keeping {
   /** With the rights that such a request needs, and no more where the cluster file names a role. */
   readonly clientFor: (asked: Asked) => S3Client
   readonly limits: S3Limits
@@ -51,9 +53,9 @@ export interface S3Requests {
 }
 
 /** Makes no connection until one of its requests is sent. */
-export function s3Requests({ config, home, limits: wanted }: S3StoreRequest): S3Requests {
+export function s3Requests({ config, retention, home, limits: wanted }: S3StoreRequest): S3Requests {
   const limits = { ...DEFAULT_LIMITS, ...wanted }
-  const clients = s3Clients(config, home, limits.credentialsMs, (credentials) => ({
+  const clients = s3Clients({ config, retention }, home, limits.credentialsMs, (credentials) => ({
     region: config.region,
     forcePathStyle: config.pathStyle,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
@@ -103,7 +105,7 @@ export function s3Requests({ config, home, limits: wanted }: S3StoreRequest): S3
     }
   }
 
-  return { config, clientFor, limits, request, failureOf, refuseIfAborted }
+  return { config, retention, clientFor, limits, request, failureOf, refuseIfAborted }
 }
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

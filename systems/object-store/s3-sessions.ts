@@ -30,6 +30,7 @@ interface Statement {
 export function sessionPolicy(
   right: Right,
   { bucket, prefix }: Pick<ClusterConfig['store'], 'bucket' | 'prefix'>,
+  locks = false,
 ): { readonly Version: string; readonly Statement: readonly Statement[] } {
   const arn = `arn:aws:s3:::${bucket}`
   const may = (actions: readonly string[], ...resources: readonly string[]): Statement => ({
@@ -38,15 +39,21 @@ export function sessionPolicy(
     Resource: resources,
   })
   const all = `${arn}/${prefix}*`
+  // A put that locks what it stores needs this too; it only ever makes a lock longer.
+  const locked = (where: string): Statement[] => (locks ? [may(['s3:PutObjectRetention'], where)] : [])
   const statements: Record<Right, readonly Statement[]> = {
     writer: [
       may(['s3:PutObject', 's3:ListMultipartUploadParts', 's3:AbortMultipartUpload'], all),
+      ...locked(all),
       may(['s3:ListBucketMultipartUploads'], arn),
       may(['kms:GenerateDataKey', 'kms:Decrypt'], '*'),
     ],
     verifier: [
       may(['s3:GetObject', 's3:GetObjectVersion'], all),
       may(['s3:ListBucket', 's3:GetBucketVersioning'], arn),
+      ...(locks
+        ? [may(['s3:GetObjectRetention'], all), may(['s3:GetBucketObjectLockConfiguration'], arn)]
+        : []),
       // Without it the store does not say the checksum of what it holds.
       may(['kms:Decrypt'], '*'),
     ],
@@ -60,6 +67,7 @@ export function sessionPolicy(
       may(['s3:GetObjectTagging', 's3:GetObjectVersionTagging'], all),
       may(['s3:PutObjectTagging', 's3:PutObjectVersionTagging'], all),
       may(['s3:PutObject'], `${arn}/${prefix}monthly/*`),
+      ...locked(`${arn}/${prefix}monthly/*`),
       may(['kms:Decrypt', 'kms:GenerateDataKey'], '*'),
     ],
   }
@@ -72,7 +80,7 @@ export function sessionPolicy(
  * @param own - whose credentials take the role on; they need `sts:AssumeRole` for it and nothing else
  */
 export function roleSessions(
-  config: ClusterConfig['store'],
+  { config, locks }: { readonly config: ClusterConfig['store']; readonly locks: boolean },
   role: string,
   own: Pick<S3ClientConfig, 'credentials' | 'profile'>,
 ): (right: Right) => () => Promise<Session> {
@@ -88,7 +96,7 @@ export function roleSessions(
       RoleArn: role,
       RoleSessionName: `requorum-${right}`,
       DurationSeconds: SESSION_SECONDS,
-      Policy: JSON.stringify(sessionPolicy(right, config)),
+      Policy: JSON.stringify(sessionPolicy(right, config, locks)),
     })
     const { Credentials: given } = await sts.send(command).catch((error: unknown) => {
       throw refused(role, right, reasonOf(error))

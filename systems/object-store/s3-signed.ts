@@ -5,26 +5,23 @@ import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts
 import type { Sha256 } from '../../domain/values.ts'
 import type { NewObject, ObjectStore, StoreCallOptions } from './object-store.ts'
 import { base64Of } from './s3-checksums.ts'
+import { keptAs, keptHeaders } from './s3-kept.ts'
 import { nameOf, type S3Requests } from './s3-requests.ts'
 
-/** A put of this object and no other: its size, checksum and encryption are signed with it. */
+/** A put of this object and no other: its size, checksum, encryption and lock are signed with it. */
 export async function signedPut(
-  { config, clientFor, limits }: S3Requests,
+  requests: S3Requests,
   object: Omit<NewObject, 'open'>,
 ): Promise<SignedRequest> {
-  const headers = {
-    'if-none-match': '*',
-    [CHECKSUM]: base64Of(object.sha256),
-    'x-amz-server-side-encryption': 'aws:kms',
-    'x-amz-server-side-encryption-aws-kms-key-id': config.kmsKeyId,
-  }
+  const { config, clientFor, limits } = requests
+  const kept = keptAs(requests, object.key)
+  const headers = { 'if-none-match': '*', [CHECKSUM]: base64Of(object.sha256), ...keptHeaders(kept) }
   const command = new PutObjectCommand({
     Bucket: config.bucket,
     Key: object.key,
     ContentLength: object.sizeBytes,
     IfNoneMatch: '*',
-    ServerSideEncryption: 'aws:kms',
-    SSEKMSKeyId: config.kmsKeyId,
+    ...kept,
     ChecksumSHA256: headers[CHECKSUM],
   })
   return { url: await getSignedUrl(clientFor('put'), command, withHeaders(headers, limits)), headers }
@@ -51,8 +48,8 @@ const CHECKSUM = 'x-amz-checksum-sha256'
 function withHeaders(headers: Readonly<Record<string, string>>, limits: S3Requests['limits']) {
   return {
     expiresIn: secondsOf(limits),
-    // In the URL, where the presigner puts it, it would be signed and not obeyed.
-    unhoistableHeaders: new Set([CHECKSUM]),
+    // In the URL, where the presigner puts them, they would be signed and not obeyed.
+    unhoistableHeaders: new Set(Object.keys(headers)),
     // Whoever sends it says the length of what he has; another one than this fits no signature.
     signableHeaders: new Set(['host', 'content-length', ...Object.keys(headers)]),
   }

@@ -9,6 +9,7 @@ import {
 import type { Part } from '../../domain/parts.ts'
 import { base64Of } from './s3-checksums.ts'
 import { httpStatusOf } from './s3-failures.ts'
+import { keptAs } from './s3-kept.ts'
 import type { S3Requests } from './s3-requests.ts'
 
 /** An upload in parts that was begun, and neither completed nor given up. */
@@ -22,7 +23,8 @@ export interface Upload {
 export type PartsThere = ReadonlyMap<number, StoredPart>
 
 /** S3's requests about uploads in parts, one each. */
-export function s3Uploads({ config, request }: S3Requests) {
+export function s3Uploads(requests: S3Requests) {
+  const { config, request } = requests
   const list = (prefix: string, signal?: AbortSignal): Promise<Upload[]> =>
     request('put', `list what was begun below ${prefix}`, signal, async (client, options) => {
       const found: Upload[] = []
@@ -47,8 +49,7 @@ export function s3Uploads({ config, request }: S3Requests) {
         Key: key,
         ContentType: 'application/octet-stream',
         ChecksumAlgorithm: 'SHA256',
-        ServerSideEncryption: 'aws:kms',
-        SSEKMSKeyId: config.kmsKeyId,
+        ...keptAs(requests, key),
       })
       const { UploadId } = await client.send(command, options)
       if (UploadId === undefined) throw new TypeError('the store gave no ID for the upload')

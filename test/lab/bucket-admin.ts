@@ -105,6 +105,13 @@ export class BucketAdmin {
     await this.#send('PUT', '', { versioning: '' }, Buffer.from(xml))
   }
 
+  /** Lets objects be locked, as a bucket may when it keeps versions. There is no way back. */
+  async allowLocks(): Promise<void> {
+    const xml =
+      '<ObjectLockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>'
+    await this.#send('PUT', '', { 'object-lock': '' }, Buffer.from(xml))
+  }
+
   async manifest(snapshotKey: string): Promise<SnapshotManifest> {
     return parseManifest(await this.get(manifestKeyOf(snapshotKey)))
   }

@@ -1,10 +1,11 @@
 /** How snapshots come to the store and back on a cluster: by the node itself, or through the worker. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { manifestKeyOf } from '../../domain/snapshot.ts'
 import { atConsole } from '../../lab/hosts/console.ts'
 import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { killWorker, startWorker } from '../../lab/services/worker.ts'
-import { proved, startBackup, until } from './backup-runs.ts'
+import { proved, refusal, startBackup, until } from './backup-runs.ts'
 import { fillTo } from './big-keyspace.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { nothingAmiss } from './nothing-amiss.ts'
@@ -198,4 +199,30 @@ test('a restore has every node fetch the snapshot by itself, and where one can n
   })
   for (const [at, receipt] of fetched.entries()) assert.match(receipt, at === 1 ? /^code=69$/m : /^code=10$/m)
   assert.equal(ended.verdict.candidate?.key, key)
+})
+
+// The last one: a bucket that may lock keeps versions for ever, and what is locked in it.
+test('under Object Lock a backup is proved where the bucket locks, each way, and refused where it does not', async () => {
+  const { lab, operator } = own()
+  const bucket = await BucketAdmin.of(lab)
+  for (const way of ['direct', 'relay']) {
+    const putBack = await editClusterFile(lab, (file) => {
+      file['retention'] = { lock: 'compliance', daily: '2d' }
+      file['transfer'] = { way }
+    })
+    try {
+      if (way === 'direct') {
+        refusal(await operator.backup(), 'store-refused')
+        await bucket.allowLocks()
+      }
+      const { key, versionId } = proved(await operator.backup())
+      const stored = await bucket.head(key, versionId)
+      assert.equal(stored.get('x-amz-object-lock-mode'), 'COMPLIANCE')
+      const [manifest] = await bucket.versions(manifestKeyOf(key))
+      for (const one of [{ key, versionId }, manifest])
+        await assert.rejects(bucket.remove(one?.key ?? '', one?.versionId ?? ''), /403/)
+    } finally {
+      await putBack()
+    }
+  }
 })

@@ -150,6 +150,31 @@ describe("a rehearsal on the worker's own host", { skip: NO_ETCD }, () => {
     }
   })
 
+  test('a snapshot of a cluster with auth enabled is served to root, whose password nobody knows here', async () => {
+    const etcd = await ThrowawayEtcd.start()
+    const path = join(base, 'auth.db')
+    try {
+      const revision = await etcd.put('/registry/pods/default/web', 'x')
+      const [command = '', ...words] = etcd.etcdctl()
+      for (const typed of [
+        ['user', 'add', 'root', '--new-user-password=unknown'],
+        ['user', 'grant-role', 'root', 'root'],
+        ['auth', 'enable'],
+        ['--user=root:unknown', 'snapshot', 'save', path],
+      ]) {
+        const { status, stderr } = spawnSync(command, [...words, ...typed], { encoding: 'utf8' })
+        assert.equal(status, 0, `${typed.join(' ')}: ${stderr}`)
+      }
+      const of = { ...manifest, revision: snapshotRevision.parse(revision) }
+      const seen = await rehearsed({ source: path, of })
+      assert.ok('inventory' in seen, JSON.stringify(seen))
+      assert.equal('skipped' in seen.inventory ? 0 : seen.inventory.keys, 1)
+      assertClean()
+    } finally {
+      await etcd.stop()
+    }
+  })
+
   test('another minor than the one that wrote it is refused before anything is restored', async () => {
     const of = { ...manifest, etcd: { ...manifest.etcd, version: '3.6.4' } }
     await assert.rejects(rehearsed({ of }), (error: RequorumError) => error.code === 'versions-unfit')

@@ -7,6 +7,7 @@ import {
   isSuperseded,
   keptUntil,
   lifecycleRules,
+  lockOf,
   monthlyKeyOf,
   supersededBefore,
 } from '../../domain/retention.ts'
@@ -104,5 +105,34 @@ describe('the rules for the bucket', () => {
     assert.equal(keptUntil(config, objects), '2027-11-01T00:00:00.000Z')
     assert.equal(keptUntil(config, objects.slice(0, 1)), '2026-12-22T00:00:10.000Z')
     assert.equal(keptUntil(config, []), null)
+  })
+})
+
+describe('Object Lock', () => {
+  const locking = (lock: string) => ({
+    prefix: 'site/',
+    retention: clusterConfig({ retention: { lock, daily: '7d', monthly: '40d', quarantine: '2d' } })
+      .retention,
+  })
+  const now = new Date('2026-12-01T10:00:00.250Z')
+
+  test('is for as long as the area keeps what is stored there, in whole seconds', () => {
+    const until = (key: string) => lockOf(locking('governance'), `site/${key}`, now)?.until.toISOString()
+    assert.equal(until('daily/snapshot-20261201T100000Z.json'), '2026-12-08T10:00:01.000Z')
+    assert.equal(until('monthly/snapshot-20261201T100000Z.db'), '2027-01-10T10:00:01.000Z')
+    assert.equal(until('quarantine/snapshot-20261201T100000Z.db'), '2026-12-03T10:00:01.000Z')
+    assert.equal(until('restores/7c0f.json'), '2027-01-10T10:00:01.000Z')
+  })
+
+  test('is of the mode that the cluster file names, and none by default', () => {
+    const mode = (lock: string) => lockOf(locking(lock), 'site/daily/x.db', now)?.mode
+    assert.deepEqual(['compliance', 'governance', 'none'].map(mode), ['COMPLIANCE', 'GOVERNANCE', undefined])
+    const { store, retention } = clusterConfig()
+    assert.equal(lockOf({ prefix: store.prefix, retention }, 'daily/x.db', now), null)
+  })
+
+  test('is never for a probe, nor for what is not below the prefix', () => {
+    assert.equal(lockOf(locking('compliance'), 'site/probe/x.txt', now), null)
+    assert.equal(lockOf(locking('compliance'), 'daily/x.db', now), null)
   })
 })

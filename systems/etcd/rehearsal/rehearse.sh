@@ -61,13 +61,34 @@ began=$(now)
   failed "$ATTEMPT/restore.log" $? 65
 echo "restored=$began $(now)"
 
-"$ETCD" --data-dir="$ATTEMPT/data" --listen-client-urls="unix://$sockets/client" --listen-peer-urls="unix://$sockets/peer" \
-  --advertise-client-urls=http://localhost:2379 --logger=zap --log-level=warn >"$ATTEMPT/etcd.log" 2>&1 9>&- &
-serving=$!
-echo "$serving" >"$ATTEMPT/etcd.pid"
-etcdctl() { "$ETCDCTL" --endpoints="unix://$sockets/client" "$@"; }
+# serve SCHEME OPTION...: by an etcd that is asked with the words in $asked.
+serve() {
+  asked="--endpoints=$1://$sockets/client"
+  listen=$1://$sockets/client
+  shift
+  "$ETCD" --data-dir="$ATTEMPT/data" --listen-client-urls="$listen" --listen-peer-urls="unix://$sockets/peer" \
+    --advertise-client-urls=http://localhost:2379 --logger=zap --log-level=warn "$@" >"$ATTEMPT/etcd.log" 2>&1 9>&- &
+  serving=$!
+  echo "$serving" >"$ATTEMPT/etcd.pid"
+}
+# The users of a cluster with auth come along, and no password is known here. But whoever a certificate calls root is root,
+# which such a cluster has to have; the one who answers for certificates is this etcd's own.
+serve_with_auth() {
+  command -v openssl >/dev/null || { echo "the snapshot's cluster has auth enabled, and openssl is not there to be let in" >&2; exit 74; }
+  kill -KILL "$serving"
+  wait "$serving" 2>/dev/null || true
+  root=$sockets/root
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=root \
+    -keyout "$root.key" -out "$root.crt" 2>"$ATTEMPT/wait.log" || failed "$ATTEMPT/wait.log" $? 74
+  serve unixs --cert-file="$root.crt" --key-file="$root.key" --client-cert-auth --trusted-ca-file="$root.crt"
+  asked="$asked --cert=$root.crt --key=$root.key --insecure-skip-tls-verify"
+}
+# shellcheck disable=SC2086 # words, and none has a space in it
+etcdctl() { "$ETCDCTL" $asked "$@"; }
+serve unix
 # A read and not `endpoint health`, which an alarm in the snapshot would fail for ever.
 until etcdctl --command-timeout=5s get health --keys-only >/dev/null 2>"$ATTEMPT/wait.log"; do
+  case $asked in *=unix:*) ! grep -q 'user name is empty' "$ATTEMPT/wait.log" || serve_with_auth ;; esac
   if ! kill -0 "$serving" 2>/dev/null; then
     code=0
     wait "$serving" || code=$?
@@ -81,4 +102,5 @@ done
 echo "served=$began $(now)"
 hashkv=$(etcdctl --command-timeout=600s endpoint hashkv --write-out=json)
 echo "hashkv=$hashkv"
-REQUORUM_WORK=$ATTEMPT take_inventory "$REVISION" "$MOST_KEYS" "$ETCDCTL" --endpoints="unix://$sockets/client" --command-timeout=60s
+# shellcheck disable=SC2086
+REQUORUM_WORK=$ATTEMPT take_inventory "$REVISION" "$MOST_KEYS" "$ETCDCTL" $asked --command-timeout=60s
