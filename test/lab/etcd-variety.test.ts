@@ -4,14 +4,15 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { atConsole } from '../../lab/hosts/console.ts'
+import { destroyQuorum } from '../../lab/hosts/destroy-quorum.ts'
 import { ETCDCTL } from '../../lab/hosts/etcdctl.ts'
 import { proved, refusal } from './backup-runs.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { requorum } from './command.ts'
-import { ALL_VOTE, memberList, members, typedEtcdctl } from './members.ts'
+import { ALL_VOTE, memberList, members } from './members.ts'
 import { editClusterFile, useLab } from './use-lab.ts'
 
-const nodes = z.array(z.unknown())
+const nodes = z.array(z.looseObject({ name: z.string() }))
 const store = z.looseObject({})
 const PKI = '/etc/kubernetes/pki/etcd'
 const own = useLab({ keys: 300 })
@@ -19,13 +20,18 @@ const own = useLab({ keys: 300 })
 const at = async (host: string, commands: string): Promise<string> =>
   (await atConsole(own().lab.hosts, host, commands, [], { timeoutMs: 120_000 })).stdout
 
+const asRoot = ETCDCTL.replace(/--cert=\S+/, '--cert=/root/as-root.crt').replace(
+  /--key=\S+/,
+  '--key=/root/as-root.key',
+)
+
 const addressOf = (host: string): string =>
   own().lab.hosts.hosts.find(({ name }) => name === host)?.address ?? ''
 
 /** `etcd` of a host besides its static pod, as a systemd unit on other ports. */
-function etcdUnit(host: string, name: string, port: number, options: readonly string[]): string {
+function etcdUnit(host: string, name: string, port: number, options: readonly string[], unit = name): string {
   const [client, peer] = [`https://${addressOf(host)}:${port}`, `https://${addressOf(host)}:${port + 1}`]
-  return `systemd-run --quiet --unit=etcd-${name} etcd --name=${name} \
+  return `systemd-run --quiet --unit=etcd-${unit} etcd --name=${name} \
     --cert-file=${PKI}/server.crt --key-file=${PKI}/server.key --trusted-ca-file=${PKI}/ca.crt --client-cert-auth=true \
     --peer-cert-file=${PKI}/peer.crt --peer-key-file=${PKI}/peer.key --peer-trusted-ca-file=${PKI}/ca.crt \
     --peer-client-cert-auth=true --listen-client-urls=https://127.0.0.1:${port},${client} --advertise-client-urls=${client} \
@@ -114,10 +120,6 @@ describe('with auth enabled', () => {
     await at('cp-01', `${ETCDCTL} auth enable`)
   })
   after(async () => {
-    const asRoot = ETCDCTL.replace(/--cert=\S+/, '--cert=/root/as-root.crt').replace(
-      /--key=\S+/,
-      '--key=/root/as-root.key',
-    )
     await at('cp-01', `${asRoot} auth disable`)
   })
 
@@ -126,7 +128,7 @@ describe('with auth enabled', () => {
     assert.match(message, /permission denied|user name is empty|user name not found|auth/)
   })
 
-  test('a certificate of root saves a snapshot, and the snapshot can be rehearsed', async () => {
+  test('a certificate of root saves a snapshot, which can be rehearsed, and restored with all its users', async () => {
     const { lab, operator } = own()
     const putBack = await editClusterFile(lab, (file) => {
       file['etcd'] = { cert: '/root/as-root.crt', key: '/root/as-root.key' }
@@ -138,6 +140,15 @@ describe('with auth enabled', () => {
       const { code, out, error } = await requorum(lab, 'rehearse', lab.name)
       assert.equal(code, 0, out + error)
       assert.match(out, /^pass +content /m)
+      await destroyQuorum(lab.hosts)
+      const ended = await operator.restoreAndApprove()
+      assert.ok('verdict' in ended, JSON.stringify(ended))
+      assert.equal(ended.verdict.outcome, 'restored')
+      assert.deepEqual(
+        ended.verdict.checks.filter(({ verdict }) => verdict === 'fail'),
+        [],
+      )
+      assert.match(await at('cp-02', `${asRoot} auth status`), /Authentication Status: true/)
     } finally {
       await putBack()
     }
@@ -146,17 +157,23 @@ describe('with auth enabled', () => {
 
 test('one member as a systemd unit, with directories, ports and certificates of its own and its WAL apart', async () => {
   const { lab, operator } = own()
-  await at('cp-01', `mkdir -p /srv/etcd/pki && cp ${PKI}/* /srv/etcd/pki/`)
+  const peerUrl = `https://${addressOf('cp-01')}:14380`
   await at(
     'cp-01',
-    etcdUnit('cp-01', 'alone', 14_379, [
-      '--data-dir=/srv/etcd/data',
-      '--wal-dir=/srv/etcd/wal',
-      `--initial-cluster=alone=https://${addressOf('cp-01')}:14380`,
-    ]),
+    `mv /etc/kubernetes/manifests/etcd.yaml /root/ && mkdir -p /srv/etcd/pki && cp ${PKI}/* /srv/etcd/pki/`,
+  )
+  await at(
+    'cp-01',
+    etcdUnit(
+      ...(['cp-01', 'cp-01', 14_379] as const),
+      ['--data-dir=/srv/etcd/data', '--wal-dir=/srv/etcd/wal', `--initial-cluster=cp-01=${peerUrl}`],
+      'alone',
+    ),
   )
   const putBack = await editClusterFile(lab, (file) => {
-    file['nodes'] = nodes.parse(file['nodes']).slice(0, 1)
+    file['nodes'] = nodes
+      .parse(file['nodes'])
+      .flatMap((node) => (node.name === 'cp-01' ? { ...node, peerUrl } : []))
     file['etcd'] = {
       ...{ dataDir: '/srv/etcd/data', clientUrl: 'https://127.0.0.1:14379', caCert: '/srv/etcd/pki/ca.crt' },
       ...{ cert: '/srv/etcd/pki/healthcheck-client.crt', key: '/srv/etcd/pki/healthcheck-client.key' },
@@ -177,9 +194,12 @@ test('one member as a systemd unit, with directories, ports and certificates of 
     assert.match(planned.out + planned.error, /static pod|manifest/)
   } finally {
     await putBack()
-    await at('cp-01', 'systemctl stop etcd-alone; rm -rf /srv/etcd')
+    await at(
+      'cp-01',
+      'systemctl stop etcd-alone; rm -rf /srv/etcd; mv /root/etcd.yaml /etc/kubernetes/manifests/',
+    )
   }
-  assert.match(await typedEtcdctl(lab, 'cp-01', 'member list'), /cp-01/)
+  await untilMembers(ALL_VOTE)
 })
 
 /** A client certificate for this user on every host, signed by etcd's authority. */
