@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import type { BackupVerdict } from '../../domain/verdict.ts'
+import { atConsole } from '../../lab/hosts/console.ts'
 import { proved, refusal, startBackup, until } from './backup-runs.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { nothingAmiss } from './nothing-amiss.ts'
 import { StoreDoor } from './store-door.ts'
-import { useLab } from './use-lab.ts'
+import { editClusterFile, everyHost, useLab } from './use-lab.ts'
 
 const own = useLab({ keys: 3_000 })
 const upload = (method: string, path: string): boolean => method === 'PUT' && /\/daily\/[^/]*\.db/.test(path)
@@ -103,6 +104,38 @@ for (const { what, status, code, ends, says } of [
     assert.deepEqual(await nothingAmiss(own(), before), before)
   })
 }
+
+test('with uploads failing for longer than local copies are kept none of these goes; afterwards only what is stored', async () => {
+  const { lab, operator } = own()
+  const mend = await editClusterFile(lab, (file) => {
+    file['backup'] = { keepLocal: 1 }
+  })
+  try {
+    proved(await operator.backup())
+    const copies = async (): Promise<string[]> => {
+      const each = await everyHost(lab, async (host) => {
+        const { stdout } = await atConsole(lab.hosts, host, 'ls /var/lib/etcd-backups 2>/dev/null || true')
+        return stdout.split('\n').filter((name) => name.endsWith('.db'))
+      })
+      return each.flat().sort()
+    }
+    const good = await copies()
+    await through(async (door) => {
+      door.say(403, 'AccessDenied', (method) => method === 'PUT')
+      for (let failing = 0; failing < 3; failing++) refusal(await operator.backup(), 'store-refused')
+    })
+    const unstored = (await copies()).filter((name) => !good.includes(name))
+    assert.equal(unstored.length, 3)
+    assert.equal((await copies()).length, good.length + 3, 'none went')
+    const { key } = proved(await operator.backup())
+    const left = await copies()
+    for (const name of [...unstored, key.slice('daily/'.length)]) assert.ok(left.includes(name), name)
+    for (const name of unstored)
+      await everyHost(lab, (host) => atConsole(lab.hosts, host, `rm -f /var/lib/etcd-backups/${name}`))
+  } finally {
+    await mend()
+  }
+})
 
 test('a bucket that keeps no versions any more: what it took is no backup, and it is said why', async () => {
   const { lab, operator } = own()

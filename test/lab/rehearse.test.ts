@@ -1,7 +1,8 @@
 /** A stored snapshot restored by a machine: what everybody can see of it, and what one that is no good looks like. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { attestationSchema } from '../../domain/rehearsal.ts'
@@ -9,7 +10,7 @@ import { sha256, type Sha256 } from '../../domain/values.ts'
 import { proved } from './backup-runs.ts'
 import { BucketAdmin } from './bucket-admin.ts'
 import { requorum } from './command.ts'
-import { useLab } from './use-lab.ts'
+import { editClusterFile, useLab } from './use-lab.ts'
 
 const own = useLab({ keys: 500 })
 
@@ -63,6 +64,47 @@ test('one whose bytes went bad is found the same day: the run fails, the list sa
   assert.equal(checked.code, 6)
   assert.match(checked.out, new RegExp(`STALE \\S+: ${key} could not be restored when it was rehearsed`))
   assert.deepEqual(await readdir(join(lab.dir, 'rehearsals', lab.name)), ['lock'])
+})
+
+test('signed manifests: an object swapped with a trailer and a manifest that fit is refused, and so is what nobody signed', async () => {
+  const { lab, operator } = own()
+  const bucket = await BucketAdmin.of(lab)
+  const unsigned = proved(await operator.backup()).key
+  const key = join(lab.dir, 'manifest_key')
+  spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'requorum', '-f', key])
+  await writeFile(join(lab.dir, 'manifest_signers'), `requorum ${await readFile(`${key}.pub`, 'utf8')}`)
+  const putBack = await editClusterFile(lab, (file) => {
+    file['signing'] = { key: 'manifest_key', signers: 'manifest_signers' }
+  })
+  try {
+    const signed = proved(await operator.backup()).key
+    const manifest = await bucket.manifest(signed)
+    assert.match(manifest.signature ?? '', /BEGIN SSH SIGNATURE/)
+    const before = await requorum(lab, 'snapshots', lab.name)
+    assert.match(before.out, new RegExp(` ${signed}$`, 'm'))
+    assert.match(
+      before.out + before.error,
+      new RegExp(`${unsigned.replace('.db', '.json')} +its manifest is not signed`),
+    )
+
+    const content = await bucket.get(signed, manifest.versionId)
+    content.writeUInt8(content.readUInt8(30_000) ^ 1, 30_000)
+    const database = content.subarray(0, -32)
+    createHash('sha256').update(database).digest().copy(content, database.length)
+    const versionId = await bucket.put(signed, content, { checksum: true })
+    const fitted = { ...manifest, versionId, sha256: digestOf(content) }
+    await bucket.put(signed.replace(/\.db$/, '.json'), Buffer.from(JSON.stringify(fitted)))
+    const after = await requorum(lab, 'snapshots', lab.name)
+    assert.match(
+      after.out + after.error,
+      new RegExp(`${signed.replace('.db', '.json')} +the signature of its manifest`),
+    )
+    const rehearsed = await requorum(lab, 'rehearse', lab.name)
+    assert.notEqual(rehearsed.code, 0)
+    assert.match(rehearsed.error, /no proved snapshot|nothing to rehearse|No .* snapshot/i)
+  } finally {
+    await putBack()
+  }
 })
 
 function digestOf(content: Buffer): Sha256 {

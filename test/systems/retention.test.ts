@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
 import { RequorumError } from '../../domain/failures.ts'
-import { EXPIRES_TAG } from '../../domain/retention.ts'
+import { EXPIRES_TAG, lifecycleRules, supersededBefore } from '../../domain/retention.ts'
 import { manifestKeyOf, prove, type ProvedSnapshot, type StoredObject } from '../../domain/snapshot.ts'
 import { sha256 } from '../../domain/values.ts'
 import type { Store } from '../../lab/services/store.ts'
@@ -14,7 +14,8 @@ import { failingStore } from '../../systems/object-store/failing-store.ts'
 import { keepMonth, letExpire, releaseSuperseded } from '../../systems/object-store/keep.ts'
 import type { ObjectStore } from '../../systems/object-store/object-store.ts'
 import { BucketAdmin } from '../lab/bucket-admin.ts'
-import { snapshotOf } from '../unit/examples.ts'
+import { clusterConfig, snapshotOf } from '../unit/examples.ts'
+import { leftAt } from './lifecycle.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 
 const PREFIX = 'retained/'
@@ -131,6 +132,31 @@ describe('retention in the store', () => {
     ])
     assert.equal((await store.tags(old.key, old.versionId))['team'], 'storage')
     assert.equal(await releaseSuperseded(store, prefix, kept.takenAt), 0, 'a second time there is nothing')
+  })
+
+  test('with backups failing for longer than the retention the last good ones are still there, and what they superseded is gone', async () => {
+    const prefix = `${PREFIX}failing/`
+    const config = clusterConfig({ store: { prefix }, retention: { daily: '30d', keep: 3 } })
+    const hours = ['02', '08', '14', '20']
+    const made = []
+    for (const hour of hours) made.push(await proved(prefix, `2026-12-03T${hour}:00:00Z`))
+    const before = supersededBefore(made, config.retention.keep)
+    assert.ok(before !== null)
+    await releaseSuperseded(store, prefix, before)
+    const stored = []
+    for await (const { key, versionId, modifiedAt } of store.versions(prefix))
+      stored.push({ key, modifiedAt, tags: await store.tags(key, versionId) })
+    const yearsLater = new Date(Date.now() + 1_000 * 86_400_000)
+    const left = leftAt(yearsLater, lifecycleRules(config).Rules, stored)
+    assert.deepEqual(
+      left,
+      hours
+        .slice(1)
+        .flatMap((hour) =>
+          ['db', 'json'].map((end) => `${prefix}daily/snapshot-20261203T${hour}0000Z.${end}`),
+        ),
+    )
+    assert.equal(stored.length - left.length, 2)
   })
 
   test('a copy is not born expiring, although its original is', async () => {
