@@ -79,7 +79,9 @@ export function createNodeActivities(systems: Systems) {
     async unstageSnapshot(ref: NodeRef, digest: string): Promise<void> {
       const at = await nodeAt(systems, ref)
       const path = stagedSnapshotPath(at.config.backup.directory, digest)
-      await watched(() => at.shell.run(at.node, ['rm', '-f', '--', path]))
+      // With what came of it when a transfer broke off.
+      const remove = ['sh', '-c', 'rm -f -- "$1" "$1".*.partial', 'sh', path]
+      await watched(() => at.shell.run(at.node, remove))
     },
 
     /** Waits until etcd serves its peers, as long as it is worth waiting for: a matter of pace. Never fails for it. */

@@ -12,6 +12,8 @@ const HELP = `Measures Requorum against real systems. Needs root; installs what 
   npm run bench -- backup --sizes 100           of about 100 MiB alone
   npm run bench -- fleet                        backups of 50, 100 and 200 cluster definitions at once, through one worker
   npm run bench -- fleet --clusters 10,20       of 10 and 20
+  npm run bench -- parts                        a file of 6 GiB to the store and onto another node, both ways
+  npm run bench -- parts --mib 512              of another size
   npm run bench -- relay                        the worker's memory while it relays a snapshot of 1 GiB
   npm run bench -- relay --mib 256              of another size
   npm run bench -- restore                      restores of 100 MiB and 1 GiB against the same by hand and against the
@@ -113,6 +115,26 @@ const BENCHES: Readonly<Record<string, Bench>> = {
                 figures,
                 verdict: `${backupsPerMinute} backups a minute of ${clusters} clusters, ${each}`,
               }
+            },
+          }
+    },
+  },
+  parts: {
+    options: ['mib'],
+    prepare: (values) => {
+      const mib = wholeNumber(values.mib ?? '6144', 1, 16_384)
+      return mib === undefined
+        ? undefined
+        : {
+            needs: 'drill',
+            measure: async (say) => {
+              const { largeFile } = await import('../test/bench/large-file.ts')
+              const figures = await largeFile(mib * 1024 ** 2, say)
+              const each = figures.ways.map(
+                ({ transfer, storeSeconds, fetchSeconds }) =>
+                  `${transfer} stored in ${storeSeconds} s and fetched in ${fetchSeconds} s`,
+              )
+              return { figures, verdict: `${mib} MiB: ${each.join(', ')}` }
             },
           }
     },

@@ -1,5 +1,7 @@
-# Shared by send.sh and fetch.sh: one request by curl, whose URL and headers come on standard input and show nowhere.
+# Shared by send.sh and fetch.sh: a request by curl, whose URL and headers come on standard input and show nowhere: printf is
+# of the shell itself.
 umask 077
+request=$(cat)
 mkdir -p /run/requorum
 scratch=$(mktemp -d /run/requorum/transfer.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
@@ -7,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 # ask CURL-OPTION...: leaves what curl said in $scratch/status, $scratch/why and $scratch/failed, also from a pipe.
 ask() {
   failed=0
-  curl --config - --silent --show-error --connect-timeout 10 --speed-limit 1 --speed-time 60 \
+  printf '%s\n' "$request" | curl --config - --silent --show-error --connect-timeout 10 --speed-limit 1 --speed-time 60 \
     --write-out '%{http_code}' "$@" >"$scratch/status" 2>"$scratch/why" || failed=$?
   echo "$failed" >"$scratch/failed"
 }

@@ -20,6 +20,7 @@ import { unpacked } from '../../systems/transfer/unpacked.ts'
 import { clusterConfig } from '../unit/examples.ts'
 import { pack, runScript } from './node-scripts.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
+import { proxyTo } from './proxy.ts'
 
 const at = { node: clusterConfig().nodes[0]! }
 
@@ -187,6 +188,44 @@ describe('by a signed request', () => {
     )
     const { stdout } = await runScript('send.sh', ['/dev/null'], { url: 'http://127.0.0.1:9/', headers: {} })
     assert.doesNotMatch(stdout, /127\.0\.0\.1:9\/\?/)
+  })
+
+  test('a download that breaks again and again goes on where it was, and so does one whose script was ended', async () => {
+    const content = randomBytes(5_000_000)
+    const object = described('signed/broken.db', content)
+    const stored = await store.putBy(object, sending(await fileOf(content)))
+    await using proxy = await proxyTo(lab.endpoint)
+    const through = createS3Store({ home: dir, config: { ...config, endpoint: proxy.url } })
+    const got = join(dir, 'fetched', 'broken.db')
+    const partial = `${got}.${object.sha256.slice(0, 16)}.partial`
+    const fetched = async (): Promise<number> => {
+      let code = -1
+      await through.getBy(object.key, stored.versionId, async (request) => {
+        const receipt = await runScript('fetch.sh', [got, object.sha256], request)
+        code = receipt.code
+        return answerOf(at, receipt, 10)
+      })
+      return code
+    }
+    // As an earlier attempt left it.
+    await mkdir(join(dir, 'fetched'), { recursive: true })
+    await writeFile(partial, content.subarray(0, 1_000_000))
+    proxy.breakAnswerAfter(1_500_000, 'cut')
+    assert.equal(await fetched(), 10)
+    assert.ok((await readFile(got)).equals(content))
+    const ranges = proxy.requests().map((head) => /^range: bytes=(\d+)-/im.exec(head)?.[1])
+    assert.equal(ranges[0], '1000000')
+    assert.ok(ranges.length >= 3 && ranges.every((from) => from !== undefined), ranges.join())
+
+    // All of it was there, and only its name was missing.
+    await writeFile(partial, content)
+    assert.equal(await fetched(), 10)
+    // What was put together is not what it should be: it is fetched anew, and is no word about the object.
+    await writeFile(partial, randomBytes(1_000_000))
+    await failsWith('step-failed', fetched())
+    assert.ok(!existsSync(partial))
+    assert.equal(await fetched(), 10)
+    assert.ok((await readFile(got)).equals(content))
   })
 
   test('what comes packed is unpacked, and has its name only when both are what they should be', async () => {
