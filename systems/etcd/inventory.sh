@@ -12,7 +12,7 @@ PAGE=$(keys_a_page "$PAGE" "$@")
 work=$(mktemp -d "${REQUORUM_WORK:-/run}/requorum-inventory.XXXXXX")
 # The sample holds Secrets. dash runs no EXIT trap when it is ended by a signal.
 trap 'rm -rf "$work"' EXIT
-trap 'exit 143' HUP INT TERM
+trap 'exit 143' HUP INT PIPE TERM
 
 # argument BASE64: a key as the argument of a command, in $key. An argument can't hold NUL, and loses a last newline.
 argument() {

@@ -10,7 +10,7 @@ shift 2
 PAGE=$(keys_a_page "$PAGE" "$@")
 work=$(mktemp -d /run/requorum-counts.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-trap 'exit 143' HUP INT TERM
+trap 'exit 143' HUP INT PIPE TERM
 from=/registry/ revision=0 first=yes
 : >"$work/keys"
 while :; do

@@ -114,6 +114,25 @@ describe('scripts that read a real etcd', { skip: NO_ETCD }, () => {
       )
     })
 
+    test('leaves nothing behind when nobody hears it any more: its worker was killed', () => {
+      const before = readdirSync('/run').filter((name) => name.startsWith('requorum-inventory.'))
+      // The connection's end is that of a pipe that nobody reads.
+      spawnSync('dash', [
+        '-c',
+        '{ sleep 0.2; dash -c "$@"; } | true',
+        'sh',
+        INVENTORY,
+        'sh',
+        at,
+        '100',
+        ...etcd.etcdctl(),
+      ])
+      assert.deepEqual(
+        readdirSync('/run').filter((name) => name.startsWith('requorum-inventory.')),
+        before,
+      )
+    })
+
     test('ends with an error at a revision that is not there yet', () => {
       const { code, stdout, stderr } = inventory('999999', 1_000)
       assert.notEqual(code, 0)

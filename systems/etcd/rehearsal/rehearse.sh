@@ -30,11 +30,11 @@ end() {
   rm -rf "$sockets" "$ATTEMPT/data"
 }
 trap end EXIT
-trap 'exit 143' HUP INT TERM
+trap 'exit 143' HUP INT PIPE TERM
 # Without the worker that wants to know, or after its time, all of it ends. TERM goes to the whole process group: a shell
 # hears it only when the command that it waits for has ended.
 (
-  trap - EXIT HUP INT TERM
+  trap - EXIT HUP INT PIPE TERM
   while [ "$SECONDS_LEFT" -gt 0 ] && kill -0 "$PPID" 2>/dev/null; do
     sleep 1
     SECONDS_LEFT=$((SECONDS_LEFT - 1))

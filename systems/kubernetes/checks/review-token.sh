@@ -8,7 +8,7 @@ NAMESPACE=$1 ACCOUNT=$2 REVIEWER=$3
 shift 3
 errors=$(mktemp /run/requorum-token.XXXXXX) || exit 73
 trap 'rm -f "$errors"' EXIT
-trap 'exit 143' HUP INT TERM
+trap 'exit 143' HUP INT PIPE TERM
 why() { tail -n 1 "$errors" | cut -c 1-300; }
 
 token=$("$@" --namespace="$NAMESPACE" create token "$ACCOUNT" --duration=10m 2>"$errors")

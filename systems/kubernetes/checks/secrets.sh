@@ -9,7 +9,7 @@ MOST=$1
 shift
 work=$(mktemp -d /run/requorum-secrets.XXXXXX) || exit 73
 trap 'rm -rf "$work"' EXIT
-trap 'exit 143' HUP INT TERM
+trap 'exit 143' HUP INT PIPE TERM
 : >"$work/error"
 "$@" get secrets --all-namespaces \
   --output='jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' >"$work/names" 2>"$work/error"
