@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Inventory } from '../../domain/snapshot.ts'
 import { sha256, type Revision } from '../../domain/values.ts'
 import type { ControlPlaneNode } from '../node/control-plane-node.ts'
+import { SHA256 } from '../node/sha256.ts'
 import { etcdctl, etcdReason, runEtcdctl } from './etcdctl.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -9,7 +10,8 @@ const script = (name: string): string => readFileSync(new URL(name, import.meta.
 export const KEYS_A_PAGE = script('./keys-a-page.sh')
 /** The names of so many keys are about a megabyte. */
 export const MOST_KEYS = 5_000
-export const INVENTORY = KEYS_A_PAGE + script('./inventory.sh')
+export const INVENTORY = SHA256 + KEYS_A_PAGE + script('./inventory.sh')
+
 /** How many keys live at a revision: etcd knows it from its index, whatever they hold. Null when it can't tell any more. */
 export async function countLiveKeys(
   at: ControlPlaneNode,

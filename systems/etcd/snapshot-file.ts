@@ -5,12 +5,13 @@ import { RequorumError } from '../../domain/failures.ts'
 import type { SavedSnapshot } from '../../domain/snapshot.ts'
 import { revision, sha256 } from '../../domain/values.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
+import { SHA256 } from '../node/sha256.ts'
 import { runRemoteStep } from '../remote-steps/remote-steps.ts'
 import { countField, parseEtcdJson } from './etcd-json.ts'
 import { etcdctl, etcdReason } from './etcdctl.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
-const CHECK = script('./snapshot-check.sh')
+export const CHECK = SHA256 + script('./snapshot-check.sh')
 const SAVE = CHECK + script('./save-snapshot.sh')
 const CHECK_FILE = `${CHECK}set -eu\ncheck_snapshot "$1" "$2"\n`
 

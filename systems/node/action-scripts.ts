@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { NodeAction } from '../../domain/node-actions.ts'
+import { SHA256 } from './sha256.ts'
 
-const PRELUDE = read('prelude')
+const PRELUDE = SHA256 + read('prelude')
 const MEMBER_LIST = read('member-list')
 const CARRY_OUT = read('carry-out')
 

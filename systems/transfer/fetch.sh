@@ -12,7 +12,7 @@ chmod 700 "$directory"
 partial=$FILE.$(printf %.16s "$SHA256").partial
 for other in "$FILE".*.partial; do [ "$other" = "$partial" ] || rm -f "$other"; done
 [ -z "$BY" ] || command -v "$BY" >/dev/null || exit 69
-is() { echo "$2  $1" | sha256sum --check --status -; }
+is() { [ "$(sha256 <"$1")" = "$2" ]; }
 fail() {
   rm -f "$FILE".*.partial
   exit "$1"
@@ -24,7 +24,6 @@ while :; do
   had=$(have)
   [ "$had" = 0 ] || resumed=yes
   ask --fail --continue-at - --output "$partial"
-  failed=$(cat "$scratch/failed")
   case $failed in 18 | 28 | 52 | 55 | 56 | 92) [ "$(have)" -gt "$had" ] || break ;; *) break ;; esac
 done
 status=$(cat "$scratch/status")

@@ -18,5 +18,5 @@ fi
 echo "by=$by"
 echo "path=$packed"
 echo "size=$(stat -c %s "$packed")"
-echo "sha256=$(sha256sum <"$packed" | cut -c1-64)"
+echo "sha256=$(sha256 <"$packed")"
 exit 10

@@ -5,13 +5,14 @@ import { partBytesFor, partsOf, type Part } from '../../domain/parts.ts'
 import type { SignedAnswer, SignedRequest } from '../../domain/signed-request.ts'
 import { packing, type Packing, type SnapshotManifest } from '../../domain/snapshot.ts'
 import { lastLine, type ControlPlaneNode, type Watching } from '../node/control-plane-node.ts'
+import { SHA256 } from '../node/sha256.ts'
 import { runRemoteStep, type StepReceipt } from '../remote-steps/remote-steps.ts'
 
 const script = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8')
 const SEND = script('./curl.sh') + script('./send.sh')
 const SEND_PART = script('./curl.sh') + script('./send-part.sh')
-const PACK = script('./pack.sh')
-const FETCH = script('./curl.sh') + script('./fetch.sh')
+const PACK = SHA256 + script('./pack.sh')
+const FETCH = SHA256 + script('./curl.sh') + script('./fetch.sh')
 
 /** What has arrived after this is not given up, as the node may be cut off for a while; what sends goes on without us. */
 const PATIENCE_MS = 120_000

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import type { SignedRequest } from '../../domain/signed-request.ts'
+import { SHA256 } from '../../systems/node/sha256.ts'
 import { curlConfig } from '../../systems/transfer/transfer.ts'
 
 const folder = new URL('../../systems/transfer/', import.meta.url)
@@ -18,13 +19,13 @@ export function runScript(
   request: SignedRequest,
   bytesPerSecond?: number,
 ): Promise<Ended> {
-  return sh(`${read('curl.sh')}${read(name)}`, args, curlConfig(request, bytesPerSecond))
+  return sh(`${SHA256}${read('curl.sh')}${read(name)}`, args, curlConfig(request, bytesPerSecond))
 }
 
 /** Runs pack.sh as on a node that has zstd, or not. */
 export function pack(path: string, by: 'zstd' | 'gzip'): Promise<Ended> {
   const hidden = by === 'zstd' ? '' : 'command() { [ "$2" != zstd ] || return 1; }\n'
-  return sh(`${hidden}${read('pack.sh')}`, [path])
+  return sh(`${hidden}${SHA256}${read('pack.sh')}`, [path])
 }
 
 function read(name: string): string {

@@ -12,12 +12,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { INVENTORY } from '../../systems/etcd/inventory.ts'
+import { CHECK } from '../../systems/etcd/snapshot-file.ts'
 import { ETCDUTL, NO_ETCD, ThrowawayEtcd } from './throwaway-etcd.ts'
 
 const scripts = join(import.meta.dirname, '../../systems/etcd')
 const script = (name: string) => readFileSync(join(scripts, name), 'utf8')
-const CHECK = script('snapshot-check.sh')
-const INVENTORY = script('keys-a-page.sh') + script('inventory.sh')
 
 let etcd: ThrowawayEtcd
 /** The revision at which the keyspace below stands. */

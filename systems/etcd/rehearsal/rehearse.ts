@@ -9,12 +9,12 @@ import { revision } from '../../../domain/values.ts'
 import { parseEtcdJson } from '../etcd-json.ts'
 import { etcdReason } from '../etcdctl.ts'
 import { INVENTORY, MOST_KEYS, readInventory } from '../inventory.ts'
-import { readFacts } from '../snapshot-file.ts'
+import { CHECK, readFacts } from '../snapshot-file.ts'
 import type { OwnHost, ScriptResult } from './rehearsal-host.ts'
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
 const REHEARSE = [
-  read('../snapshot-check.sh'),
+  CHECK,
   `MOST_KEYS=${MOST_KEYS}`,
   `take_inventory() (\n${INVENTORY}\n)\n`,
   read('./rehearse.sh'),

@@ -31,10 +31,6 @@ note() {
   printf '%s\n' "$*"
 }
 
-# sha256: of standard input. By openssl where it is there: six times as fast as sha256sum, which uses no
-# instructions that the processor has for it, and in a restore of 1 GiB that is seconds that clients wait.
-sha256() { if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi | cut -d ' ' -f 1; }
-
 # running NAME [WORD]: process IDs whose name is NAME (the kernel keeps 15 characters), in this node's own network as
 # static pods of a control plane are, one of whose arguments is WORD. Other clusters' etcds and API servers, in pods or as
 # services of this node, are not meant. A zombie has no arguments and doesn't count.
