@@ -1,3 +1,4 @@
+import type { ClusterConfig } from '../domain/cluster-config.ts'
 import { RequorumError } from '../domain/failures.ts'
 import { NODE_STATE } from '../domain/node-paths.ts'
 import { localCopiesToPrune } from '../domain/retention.ts'
@@ -76,14 +77,8 @@ export function createBackupActivities(systems: Systems) {
       const config = await systems.loadCluster(manifest.cluster)
       const store = systems.storeFor(config)
       const stored = await watched(() => store.head(manifest.key, manifest.versionId))
-      // Without the store's own checksum nothing was read back but a size.
-      const said = manifest.hashOfParts === undefined ? stored?.sha256 : stored?.hashOfParts
-      const verdict =
-        stored !== null && (said === null || said === undefined)
-          ? { refused: 'the store does not say its SHA-256 (may the worker not decrypt?)' }
-          : stored !== null && stored.lockedUntil === undefined && config.retention.lock !== 'none'
-            ? { refused: 'the store does not say that it is locked (may the worker read its retention?)' }
-            : prove(manifest, stored)
+      const unsaid = stored === null ? null : whatIsUnsaid(manifest, stored, config.retention.lock)
+      const verdict = unsaid === null ? prove(manifest, stored) : { refused: unsaid }
       if ('refused' in verdict) {
         throw new RequorumError('store-mismatch', {
           what: `${manifest.key} can't be proved: ${verdict.refused}.`,
@@ -172,6 +167,21 @@ export function createBackupActivities(systems: Systems) {
       await at.shell.run(at.node, ['rm', '-f', '--', ...unneeded.map((file) => `${directory}/${file}`)])
     return unneeded
   }
+}
+
+/** What the store has to say of a snapshot that was just stored, and does not; null when it says all of it. */
+function whatIsUnsaid(
+  { hashOfParts }: SnapshotManifest,
+  stored: StoredObject,
+  lock: ClusterConfig['retention']['lock'],
+): string | null {
+  // Without the store's own checksum nothing was read back but a size.
+  const said = hashOfParts === undefined ? stored.sha256 : stored.hashOfParts
+  if (said === null || said === undefined)
+    return 'the store does not say its SHA-256 (may the worker not decrypt?)'
+  if (lock !== 'none' && stored.lockedUntil === undefined)
+    return 'the store does not say that it is locked (may the worker read its retention?)'
+  return null
 }
 
 function reasonsKeyOf(quarantinedKey: string): string {

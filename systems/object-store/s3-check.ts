@@ -5,6 +5,7 @@ import { compactUtc } from '../../domain/values.ts'
 import type { ObjectStore, StoreCallOptions } from './object-store.ts'
 import { noLock, noVersions } from './s3-answers.ts'
 import { httpStatusOf, placeOf } from './s3-failures.ts'
+import { locksObjects } from './s3-kept.ts'
 import { refuseForeignKey } from './s3-reads.ts'
 import type { S3Requests } from './s3-requests.ts'
 
@@ -12,7 +13,7 @@ export function s3Check(
   requests: S3Requests,
   texts: Pick<ObjectStore, 'putText' | 'readText'>,
 ): Pick<ObjectStore, 'check'> {
-  const { config, retention, limits, request, refuseIfAborted } = requests
+  const { config, limits, request, refuseIfAborted } = requests
   const { checkMs } = limits
   const check = async ({ signal }: StoreCallOptions = {}): Promise<void> => {
     const deadline = AbortSignal.timeout(checkMs)
@@ -35,7 +36,7 @@ export function s3Check(
       client.send(new GetBucketVersioningCommand({ Bucket: config.bucket }), options),
     )
     if (versioning.Status !== 'Enabled') noVersions(config)
-    if (retention !== undefined && retention.lock !== 'none') await refuseWithoutLock(signal)
+    if (locksObjects(requests)) await refuseWithoutLock(signal)
     const text = `Requorum was here at ${new Date().toISOString()} (${randomBytes(8).toString('hex')})\n`
     const name = `${compactUtc(new Date())}-${randomBytes(4).toString('hex')}.txt`
     const probe = await texts.putText(`${config.prefix}probe/${name}`, text, { signal })

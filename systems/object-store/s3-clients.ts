@@ -1,7 +1,7 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { credentialOptions } from './s3-credentials.ts'
 import type { Asked } from './s3-failures.ts'
-import type { Keeping } from './s3-kept.ts'
+import { locksObjects, type KeptBy } from './s3-kept.ts'
 import { roleSessions, type Right } from './s3-sessions.ts'
 
 const RIGHT_FOR: Readonly<Record<Asked, Right>> = {
@@ -16,7 +16,7 @@ const RIGHT_FOR: Readonly<Record<Asked, Right>> = {
 
 /** The client for each right: one for all of them, or one each where the cluster file names a role. */
 export function s3Clients(
-  { config, retention }: Keeping,
+  { config, retention }: KeptBy,
   home: string,
   credentialsMs: number,
   optionsWith: (credentials: Pick<S3ClientConfig, 'credentials' | 'profile'>) => S3ClientConfig,
@@ -26,11 +26,7 @@ export function s3Clients(
     const client = new S3Client(optionsWith(own))
     return { clientFor: () => client, forget: () => undefined }
   }
-  const sessionOf = roleSessions(
-    { config, locks: retention !== undefined && retention.lock !== 'none' },
-    config.role,
-    own,
-  )
+  const sessionOf = roleSessions({ config, locks: locksObjects({ retention }) }, config.role, own)
   const clients = new Map<Right, S3Client>()
   return {
     clientFor: (asked) => {

@@ -3,10 +3,15 @@ import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import { lockOf } from '../../domain/retention.ts'
 
 /** What says how an object is to be kept. */
-export interface Keeping {
+export interface KeptBy {
   readonly config: ClusterConfig['store']
   /** Without it nothing is locked. */
   readonly retention?: ClusterConfig['retention'] | undefined
+}
+
+/** Whether what is stored is locked at all. */
+export function locksObjects({ retention }: Pick<KeptBy, 'retention'>): boolean {
+  return retention !== undefined && retention.lock !== 'none'
 }
 
 type Kept = Pick<
@@ -15,7 +20,7 @@ type Kept = Pick<
 >
 
 /** How every object is kept: encrypted with the configured key and, where the cluster file says so, locked from now on. */
-export function keptAs({ config, retention }: Keeping, key: string): Kept {
+export function keptAs({ config, retention }: KeptBy, key: string): Kept {
   const encrypted = { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: config.kmsKeyId } as const
   const lock = retention === undefined ? null : lockOf({ prefix: config.prefix, retention }, key, new Date())
   return lock === null

@@ -2,7 +2,7 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { ClusterConfig } from '../../domain/cluster-config.ts'
 import type { RequorumError } from '../../domain/failures.ts'
 import { s3Clients } from './s3-clients.ts'
-import type { Keeping } from './s3-kept.ts'
+import type { KeptBy } from './s3-kept.ts'
 import { isExpired, storeCancelled, storeFailure, type Asked } from './s3-failures.ts'
 
 export interface S3StoreRequest {
@@ -37,7 +37,7 @@ const DEFAULT_LIMITS: S3Limits = {
 }
 
 /** How every request goes out, and what its failure becomes. */
-export interface S3Requests extends Keeping {
+export interface S3Requests extends KeptBy {
   /** With the rights that such a request needs, and no more where the cluster file names a role. */
   readonly clientFor: (asked: Asked) => S3Client
   readonly limits: S3Limits
