@@ -42,7 +42,7 @@ export async function largeFile(bytes: number, say: (line: string) => void): Pro
     const shell = createNodeShell({ home: lab.dir, config: config.ssh })
     try {
       say(`Writing ${Math.round(bytes / 1024 ** 2)} MiB of random bytes on cp-01`)
-      const digest = await console(
+      const digest = await typed(
         lab,
         'cp-01',
         `head -c ${bytes} /dev/urandom >${SOURCE}; sync ${SOURCE}; ${hashed(SOURCE)}`,
@@ -88,7 +88,7 @@ async function measure(
   const { versionId, hashOfParts } = up.result
   const snapshot = snapshotOf(takenAt, { versionId, sha256: saved.sha256, sizeBytes: bytes, hashOfParts })
   const down = await peakBytesDuring(process.pid, () => fetchOnto(onto, store, snapshot, TARGET, watching))
-  const arrived = await console(lab, onto.node.name, `${hashed(TARGET)}; rm -f ${TARGET}`)
+  const arrived = await typed(lab, onto.node.name, `${hashed(TARGET)}; rm -f ${TARGET}`)
   if (arrived !== digest) throw new Error(`What arrived has SHA-256 ${arrived}, and ${digest} was sent.`)
   return {
     storeSeconds: tenths(up.seconds),
@@ -98,7 +98,7 @@ async function measure(
   }
 }
 
-async function console(lab: Lab, host: string, commands: string): Promise<string> {
+async function typed(lab: Lab, host: string, commands: string): Promise<string> {
   return (await atConsole(lab.hosts, host, commands, [], { timeoutMs: 1_800_000 })).stdout.trim()
 }
 

@@ -3,7 +3,7 @@
  * Answers that it never gives (AWS's own errors) are in object-store-answers.test.ts.
  */
 import assert from 'node:assert/strict'
-import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -19,6 +19,7 @@ import { failingStore } from '../../systems/object-store/failing-store.ts'
 import type { NewObject, ObjectStore, ObjectVersion } from '../../systems/object-store/object-store.ts'
 import { LARGEST_PUT_BYTES } from '../../systems/object-store/s3-puts.ts'
 import { createS3Store } from '../../systems/object-store/s3-store.ts'
+import { BucketAdmin } from '../lab/bucket-admin.ts'
 import { freePort } from './free-port.ts'
 import { failsWith, ownStore, type OwnStore } from './own-store.ts'
 import { proxyTo } from './proxy.ts'
@@ -28,12 +29,14 @@ const MIB = 1024 * 1024
 describe('the object store', { skip: missingParts() }, () => {
   let dir: string
   let lab: Store
+  let admin: BucketAdmin
   let config: ClusterConfig['store']
   let store: ObjectStore
   let end: OwnStore['end']
 
   before(async () => {
     ;({ dir, lab, config, store, end } = await ownStore('tests/'))
+    admin = await BucketAdmin.of({ store: lab })
   })
   after(() => end())
 
@@ -137,7 +140,7 @@ describe('the object store', { skip: missingParts() }, () => {
 
   test('a version under a delete marker is gone by its name and still opens by its version', async () => {
     const stored = await store.putText('tests/hidden.json', 'still here')
-    await deleteByName(lab, stored.key)
+    await admin.hide(stored.key)
     assert.equal(await store.head(stored.key), null)
     assert.deepEqual(await store.head(stored.key, stored.versionId), stored)
     assert.equal(await store.readText(stored.key, stored.versionId, 100), 'still here')
@@ -290,7 +293,7 @@ describe('the object store', { skip: missingParts() }, () => {
     // One key with 50 versions and as many markers across the end of a page.
     const again = keys[980] ?? ''
     for (let round = 0; round < 50; round++) {
-      await deleteByName(lab, again)
+      await admin.hide(again)
       await store.putText(again, `round ${round}`)
     }
     const found = await listed(store, 'tests/many/')
@@ -487,38 +490,4 @@ function revealed(error: unknown): string {
     .filter((name) => name !== 'cause')
     .map((name) => JSON.stringify(Object.getOwnPropertyDescriptor(error, name)?.value) ?? '')
   return `${error.message} ${fields.join(' ')} ${revealed(error.cause)}`
-}
-
-/**
- * Puts a delete marker over a key, as a lifecycle rule or a careless hand would. Signed by hand (Signature
- * Version 4): the S3 client belongs to systems/object-store, which deletes nothing.
- */
-async function deleteByName(lab: Store, key: string): Promise<void> {
-  const profile = (await readFile(lab.credentialsFile, 'utf8')).split(`[${lab.adminProfile}]`)[1] ?? ''
-  const [accessKey = '', secret = ''] = [...profile.matchAll(/=\s*(\S+)/g)].map((match) => match[1] ?? '')
-  const url = new URL(`/${lab.bucket}/${key}`, lab.endpoint)
-  const time = new Date().toISOString().replace(/[:-]|\.\d{3}/g, '')
-  const scope = `${time.slice(0, 8)}/${lab.region}/s3/aws4_request`
-  const nothing = createHash('sha256').digest('hex')
-  const signed = 'host;x-amz-content-sha256;x-amz-date'
-  const canonical =
-    `DELETE\n${url.pathname}\n\nhost:${url.host}\nx-amz-content-sha256:${nothing}\nx-amz-date:${time}\n\n` +
-    `${signed}\n${nothing}`
-  const toSign = ['AWS4-HMAC-SHA256', time, scope, hashOf(Buffer.from(canonical))].join('\n')
-  const signingKey = scope
-    .split('/')
-    .reduce<Buffer>(
-      (parent, part) => createHmac('sha256', parent).update(part).digest(),
-      Buffer.from(`AWS4${secret}`),
-    )
-  const signature = createHmac('sha256', signingKey).update(toSign).digest('hex')
-  const response = await fetch(url, {
-    method: 'DELETE',
-    headers: {
-      'x-amz-content-sha256': nothing,
-      'x-amz-date': time,
-      authorization: `AWS4-HMAC-SHA256 Credential=${accessKey}/${scope}, SignedHeaders=${signed}, Signature=${signature}`,
-    },
-  })
-  assert.equal(response.status, 204, await response.text())
 }
